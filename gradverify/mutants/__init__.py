@@ -1,0 +1,1 @@
+"""One file per entry; importing a file registers it. See gradverify.registry."""
