@@ -53,4 +53,6 @@ def need(module: str, extra: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(f"{module} is needed for {what}; install it with: pip install 'gradverify[{extra}]'") from error
+        raise MissingExtra(
+            f"{module} is needed for {what}; install it with: pip install 'gradverify[{extra}]'"
+        ) from error

@@ -220,6 +220,28 @@ class Run:
     pullback: Pullback
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a cause recogniser may look at: everything that is known about one failing gradient check.
+
+    got, want    all gradients of the run and the oracle's, by primal (want only where the oracle answered)
+    rounding     absolute size below which a difference means nothing, by primal
+    gradients    (primals, upstream) -> gradients of a fresh run there, for experiments
+    what_if      yields (name of a suspected bug, gradients the forward would have with it), or None when the
+                 forward cannot be traced; names look like "missing-activation-derivative: tanh #0"
+    """
+
+    check: str
+    case: Case
+    upstream: Out
+    out: Out
+    got: Gradients
+    want: Mapping[str, Estimate]
+    rounding: Mapping[str, float]
+    gradients: Callable[[Arrays, Out], Gradients]
+    what_if: Callable[[], Iterator[tuple[str, Mapping[str, Array]]]] | None = None
+
+
 class Oracle(Protocol):
     """One independent source of truth."""
 
@@ -242,6 +264,7 @@ class ReportLike(Protocol):
     def footer(self) -> Mapping[str, Any] | None: ...
 
 
+Recogniser: TypeAlias = Callable[[Measurement, Evidence], Cause | None]
 Check: TypeAlias = Callable[[Bench], Iterator[Measurement]]
 
 
