@@ -77,7 +77,7 @@ class Adapter(Protocol):
     ``evaluate(case) -> Out``                 the forward alone, on a fresh state
     ``evaluate_many(case, stacked) -> Out``   the forward at stacked primals (leading axis), or raises Unsupported
     ``jvp(case, tangents) -> Out``            the implementation's own forward mode
-    ``call(primals, constants) -> Any``       the forward on foreign arrays (traced, complex, torch), untouched both ways
+    ``call(primals, constants) -> Any``       the forward on foreign arrays (traced, complex, torch), as they are
     ``framework``                             ``"numpy"`` or ``"torch"``: the arrays that ``call`` understands
     ``parameters() -> dict[str, Array]``      primals found on the object, at their current values
     ``dtype``                                 name of the storage dtype when NumPy has none ("bfloat16")
