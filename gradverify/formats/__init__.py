@@ -1,1 +1,1 @@
-"""One file per entry; importing a file registers it. See gradverify.registry."""
+"""Report in, text out: one format per file, each a generator of lines; the folder is the list."""
