@@ -33,8 +33,8 @@ class Verdict(enum.StrEnum):
 
 
 def frozen(array: npt.ArrayLike) -> Array:
-    """A read-only private copy; memory order is kept."""
-    copy = np.array(array, copy=True, order="K")
+    """A read-only private copy; memory order and ndarray subclass are kept."""
+    copy = np.array(array, copy=True, order="K", subok=True)
     copy.flags.writeable = False
     return copy
 
@@ -65,7 +65,7 @@ class Case:
 
     def thawed(self) -> dict[str, Array]:
         """Private writable copies of the primals, in the same memory order."""
-        return {k: np.array(v, copy=True, order="K") for k, v in self.primals.items()}
+        return {k: np.array(v, copy=True, order="K", subok=True) for k, v in self.primals.items()}
 
 
 @runtime_checkable

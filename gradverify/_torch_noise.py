@@ -1,0 +1,43 @@
+"""Random rounding for torch: a dispatch mode, so that it also reaches the operations inside backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+EXACT = ("view", "reshape", "t", "transpose", "permute", "expand", "clone", "copy_", "detach", "select", "slice", "relu",
+         "neg", "abs", "sign", "max", "min", "clamp", "zeros", "ones", "empty", "fill", "rand", "bernoulli", "cat", "stack",
+         "squeeze", "unsqueeze", "alias", "as_strided", "index", "gather", "where", "threshold", "_to_copy", "_unsafe_view",
+         "zero_", "full", "scalar_tensor", "lift", "pad", "constant_pad_nd", "arange", "masked_fill", "split", "unbind")  # fmt: skip
+
+
+class TorchNoise(TorchDispatchMode):
+    """Every floating result r of an operation that rounds becomes r (1 + eps xi), xi uniform in [-1, 1]."""
+
+    def __init__(self, seed: int, amplitude: float) -> None:
+        super().__init__()
+        self.seed, self.amplitude = seed, amplitude
+        self.generators: dict[Any, torch.Generator] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in EXACT or name.endswith("_"):
+            return result
+        if isinstance(result, torch.Tensor):
+            return self._rounded(result)
+        if isinstance(result, (tuple, list)):
+            return type(result)(self._rounded(r) if isinstance(r, torch.Tensor) else r for r in result)
+        return result
+
+    def _rounded(self, x: torch.Tensor) -> torch.Tensor:
+        if not x.is_floating_point() or not x.numel():
+            return x
+        generator = self.generators.get(x.device)
+        if generator is None:
+            generator = self.generators[x.device] = torch.Generator(x.device).manual_seed(self.seed)
+        xi = torch.rand(x.shape, generator=generator, device=x.device, dtype=torch.float32) * 2 - 1
+        eps = torch.finfo(x.dtype).eps * self.amplitude
+        return (x.double() * (1 + eps * xi.double())).to(x.dtype)

@@ -1,0 +1,111 @@
+"""Finite differences: value and error from samples of the forward alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gradverify.oracles._adaptive import differentiate
+from gradverify.oracles._ladder import Slopes
+from gradverify.oracles._noise import POINTS, SPACING, noise_of_samples
+from gradverify.registry import oracle
+from gradverify.sampling import Forward
+from gradverify.types import Adapter, Array, Case, Estimate, rng_for
+
+
+@oracle("finite-differences")
+class FiniteDifferences:
+    """Central differences on a step ladder with Richardson extrapolation; the claimed error covers the true one.
+
+    Error   about 1e-11 .. 1e-12 relative in float64 on smooth code; the function's own noise is measured (Hamming's
+            difference table) and limits it; at a kink the one-sided derivatives are reported; inf: does not know
+    Source  Richardson 1911; Ridders 1982; More and Wild 2011
+    """
+
+    name = "finite-differences"
+    independent = False
+
+    def __init__(self) -> None:
+        self._noise: dict[int, float] = {}
+
+    def supports(self, adapter: Adapter, case: Case) -> str:
+        """Applies wherever there is a forward."""
+        return "" if case.primals else "there are no primals"
+
+    def scales(self, forward: Forward, name: str) -> Array:
+        """Natural size of each entry of a primal: its magnitude, or that of its tensor where it is nearly zero."""
+        x = np.abs(forward.base[name]).astype(float)
+        finite = x[np.isfinite(x)]
+        typical = float(np.sqrt(np.mean(finite**2))) if finite.size else 1.0
+        typical = typical if typical > 0 else 1.0
+        scales: Array = np.where(x > 1e-3 * typical, x, typical)
+        return scales
+
+    def excess_noise(self, forward: Forward) -> float:
+        """How many times its rounding the forward is noisy along a random direction (at least 1)."""
+        key = id(forward)
+        if key not in self._noise:
+            rng = rng_for(0, forward.case.name, "noise")
+            tangent = {
+                k: self.scales(forward, k) * rng.choice([-1.0, 1.0], forward.base[k].shape) for k in forward.names
+            }
+            t = SPACING * (np.arange(POINTS) - POINTS // 2)
+            values, rounding = forward.along(tangent, list(t))
+            sigma = noise_of_samples(values)
+            base = float(np.max(rounding)) if rounding.size else 0.0
+            self._noise[key] = max(1.0, 2 * sigma / base) if np.isfinite(sigma) and base > 0 else 1.0
+        return self._noise[key]
+
+    def entries(self, forward: Forward, name: str, indices: Array, *, accept: float) -> Slopes:
+        """Derivatives of phi along single entries of a primal.
+
+        indices  (n,) flat indices; accept: absolute error at which an entry is finished
+        """
+        base = forward.base[name]
+        flat_base = base.ravel()
+        excess = self.excess_noise(forward)
+
+        def sample(lines: Array, steps: Array) -> tuple[Array, Array]:
+            values, noise = np.empty(steps.shape), np.empty(steps.shape)
+            for row, line in enumerate(lines):
+                unit = np.zeros(base.size)
+                unit[indices[line]] = 1.0
+                values[row], noise[row] = forward.along({name: unit.reshape(base.shape)}, list(steps[row]))
+            return values, noise * excess
+
+        scales = self.scales(forward, name).ravel()[indices]
+        return differentiate(sample, scales, accept=accept, at=flat_base[indices].real.astype(float))
+
+    def along(self, forward: Forward, tangent: Mapping[str, Array], *, accept: float) -> Slopes:
+        """Derivative of phi along ``tangent``, whose entries have the natural size of the primals (one line)."""
+        excess = self.excess_noise(forward)
+
+        def sample(lines: Array, steps: Array) -> tuple[Array, Array]:
+            values, noise = forward.along(tangent, list(steps[0]))
+            return values[None], noise[None] * excess
+
+        return differentiate(sample, np.ones(1), accept=accept)
+
+    def gradient(self, forward: Forward, *, accept: Mapping[str, float]) -> dict[str, Estimate]:
+        """Every entry of every primal; ``accept`` is the absolute error asked for, by primal."""
+        found = {}
+        for name in forward.names:
+            base = forward.base[name]
+            if not base.size:
+                found[name] = Estimate(value=np.zeros(base.shape), error=np.zeros(base.shape))
+                continue
+            slopes = self.entries(forward, name, np.arange(base.size), accept=accept[name])
+            found[name] = estimate_of(slopes, base.shape)
+        return found
+
+
+def estimate_of(slopes: Slopes, shape: tuple[int, ...]) -> Estimate:
+    """Slopes as an Estimate; "does not know" is NaN."""
+    error = np.where(np.isfinite(slopes.error), slopes.error, np.nan)
+    notes = []
+    if slopes.kink.any():
+        notes.append(f"{int(slopes.kink.sum())} entries at a kink")
+    if slopes.one_sided.any():
+        notes.append(f"{int(slopes.one_sided.sum())} entries at the edge of the domain, one-sided")
+    return Estimate(value=slopes.value.reshape(shape), error=error.reshape(shape), note="; ".join(notes))

@@ -1,0 +1,162 @@
+"""How much of a gradient is rounding: the implementation is run again with every operation rounded differently.
+
+Monte Carlo arithmetic (Parker 1997, "Monte Carlo arithmetic: exploiting randomness in floating-point arithmetic"):
+each floating-point result r of an array operation becomes r (1 + eps xi), xi uniform in [-1, 1]; the inputs too. The
+spread of the gradients over a few runs is what its digits are worth at this point, including cancellation inside the
+backward (s (1 - s) of a saturated sigmoid) that no perturbation of the inputs would show.
+
+A spread that does not grow with the size of the perturbation is not rounding: a comparison flipped (a kink) or a cast
+to a shorter type swallowed it. Such entries get no allowance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gradverify.sampling import quiet
+from gradverify.types import Array, Case, Gradients, differentiable
+
+RUNS = 3
+LARGER = 32.0  #: the size of the perturbation that tells rounding from a jump
+COVER = 6.0  #: allowance over the largest spread seen
+FLOOR = 16.0  #: roundings of a tensor's largest entry that are always allowed
+
+#: results of these are exact (or no rounding of anything), and noise would break ties that really are ties
+EXACT = frozenset(
+    "negative positive absolute fabs sign maximum minimum fmax fmin floor ceil rint trunc copysign conjugate "
+    "isnan isinf isfinite signbit logical_not ldexp".split()
+)
+
+
+class Noisy(np.ndarray):  # type: ignore[type-arg]  # the dtype parameter of ndarray cannot be kept by a view
+    """An array whose floating-point operations round at random. ``amplitude`` and ``rng`` are set by ``noise``."""
+
+    amplitude = 1.0
+    rng = np.random.default_rng(0)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+        plain = [_plain(x) for x in inputs]
+        if "where" in kwargs:
+            kwargs["where"] = _plain(kwargs["where"])
+        if out is not None:
+            kwargs["out"] = tuple(_plain(x) for x in out)
+        result = getattr(ufunc, method)(*plain, **kwargs)
+        if method == "at":
+            return None
+        if ufunc.__name__ not in EXACT:
+            if out is not None:
+                for x in kwargs["out"]:
+                    if isinstance(x, np.ndarray):
+                        perturb(x)
+                return out[0] if len(out) == 1 else out
+            result = tuple(map(_noisy, result)) if isinstance(result, tuple) else _noisy(result)
+        elif out is not None:
+            return out[0] if len(out) == 1 else out
+        elif isinstance(result, np.ndarray):
+            result = result.view(Noisy)
+        return result
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        result = super().__array_function__(func, types, args, kwargs)
+        if getattr(func, "__name__", "") in {"dot", "einsum", "inner", "vdot"}:
+            return _noisy(_plain(result))
+        return result
+
+
+def _plain(x: Any) -> Any:
+    return x.view(np.ndarray) if isinstance(x, Noisy) else x
+
+
+def perturb(x: Array) -> None:
+    """One random rounding of every entry, in place."""
+    if x.dtype.kind in "fc" and x.size:
+        eps = np.finfo(x.dtype).eps * Noisy.amplitude
+        x *= (1.0 + eps * Noisy.rng.uniform(-1, 1, x.shape)).astype(x.real.dtype)
+
+
+def _noisy(result: Any) -> Any:
+    if isinstance(result, np.generic) and result.dtype.kind in "fc":
+        return type(result)(result * (1.0 + np.finfo(result.dtype).eps * Noisy.amplitude * Noisy.rng.uniform(-1, 1)))
+    if isinstance(result, np.ndarray) and result.dtype.kind in "fc":
+        own = result if result.base is None and result.flags.writeable else result.copy()
+        perturb(own)
+        return own.view(Noisy)
+    return result
+
+
+@contextlib.contextmanager
+def noise(rng: np.random.Generator, amplitude: float, framework: str) -> Iterator[None]:
+    """Round at random inside: ``Noisy`` arrays by themselves, torch operations through a dispatch mode."""
+    before = Noisy.rng, Noisy.amplitude
+    Noisy.rng, Noisy.amplitude = rng, amplitude
+    try:
+        if framework == "torch":
+            from gradverify._torch_noise import TorchNoise
+
+            with TorchNoise(int(rng.integers(2**31)), amplitude):
+                yield
+        else:
+            yield
+    finally:
+        Noisy.rng, Noisy.amplitude = before
+
+
+def measure(
+    gradients: Callable[[Case], Gradients],
+    case: Case,
+    got: Gradients,
+    eps: Mapping[str, float],
+    *,
+    framework: str,
+    rng: np.random.Generator,
+) -> dict[str, Array]:
+    """Absolute allowance for rounding, per primal and entry.
+
+    gradients  (case) -> gradients of a fresh implementation there
+    eps        unit roundoff of each gradient
+    """
+    names = [k for k, g in got.items() if g is not None]
+    small = {k: np.zeros(np.shape(got[k])) for k in names}
+    large = {k: np.zeros(np.shape(got[k])) for k in names}
+    for run in range(RUNS + 1):
+        amplitude = LARGER if run == RUNS else 1.0
+        seen = large if run == RUNS else small
+        try:
+            with noise(rng, amplitude, framework), quiet():
+                again = gradients(_jittered(case, framework))
+        except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: then nothing is learned)
+            continue
+        for k in names:
+            g = again.get(k)
+            if g is not None and np.shape(g) == np.shape(got[k]):
+                with np.errstate(all="ignore"):
+                    spread = np.abs(np.asarray(g, dtype=complex) - np.asarray(got[k], dtype=complex))
+                seen[k] = np.fmax(seen[k], np.where(np.isfinite(spread), spread, 0.0))
+    return {k: _allowance(small[k], large[k], np.asarray(got[k]), eps[k]) for k in names}
+
+
+def _allowance(small: Array, large: Array, got: Array, eps: float) -> Array:
+    """Entries whose spread does not grow with the perturbation are jumps, not rounding."""
+    finite = np.abs(got[np.isfinite(got)])
+    scale = float(finite.max()) if finite.size else 0.0
+    floor = FLOOR * eps * scale
+    jump = (small > 8 * floor) & (large < 4 * small)
+    allowance: Array = np.where(jump, 0.0, COVER * small) + floor
+    return allowance
+
+
+def _jittered(case: Case, framework: str) -> Case:
+    """The case with its float inputs rounded at random; NumPy arrays as ``Noisy``."""
+
+    def move(x: Any) -> Any:
+        if not isinstance(x, np.ndarray) or not differentiable(x):
+            return x
+        copy = np.array(x, copy=True, order="K")
+        perturb(copy)
+        return copy if framework == "torch" else copy.view(Noisy)
+
+    return case.at({k: move(v) for k, v in case.primals.items()})

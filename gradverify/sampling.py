@@ -1,0 +1,129 @@
+"""The forward as a plain function of vectors: what every numerical oracle samples.
+
+A ``Forward`` owns float64 copies of the primals (the very values that a float32 implementation was given), runs the
+implementation's forward on private copies, and counts what it spent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradverify.errors import AdapterError
+from gradverify.types import Adapter, Array, Case, Out, differentiable, leaves
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence floating-point warnings of user code: non-finite values are handled where they arrive."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def widened(array: Array) -> Array:
+    """``array`` in float64 (complex128 if complex): the truth is computed at the same rounded values."""
+    return array.astype(complex if array.dtype.kind == "c" else float)
+
+
+def flat(out: Out) -> Array:
+    """All leaves of an output as one vector, float64 or complex128."""
+    parts = [np.ravel(np.asarray(v)) for v in leaves(out).values()]
+    kind = complex if any(p.dtype.kind == "c" for p in parts) else float
+    return np.concatenate([p.astype(kind) for p in parts]) if parts else np.zeros(0)
+
+
+class Forward:
+    """phi(primals) = <upstream, forward(primals)>, sampled along lines through the case.
+
+    adapter, case   what is sampled and where; ``case.upstream`` must be given
+    wide            evaluate at float64 copies of the primals (False: at their own dtype)
+    """
+
+    def __init__(self, adapter: Adapter, case: Case, *, wide: bool = True) -> None:
+        if case.upstream is None:
+            raise AdapterError("a Forward needs a case with its upstream")
+        self.adapter = adapter
+        self.wide = wide
+        self.names = [k for k, v in case.primals.items() if differentiable(v)]
+        self.base: dict[str, Array] = {
+            k: widened(v) if wide and differentiable(v) else np.array(v) for k, v in case.primals.items()
+        }
+        self.case = case.at(self.base)
+        self.weights = flat(case.upstream)
+        self.evaluations = 0
+        self.seconds = 0.0
+        self._origin: Array | None = None
+        self._dtype: np.dtype[Any] | None = None
+
+    def vector(self, changed: Mapping[str, Array] | None = None) -> Array:
+        """The flattened output with some primals replaced; NaN everywhere when the forward raises there."""
+        case = self.case.at(changed) if changed else self.case
+        start = time.perf_counter()
+        try:
+            with quiet():
+                out = evaluate(self.adapter, case)
+            if self._dtype is None:
+                self._dtype = np.result_type(*(np.asarray(v).dtype for v in leaves(out).values()))
+            result = flat(out)
+        except (ArithmeticError, ValueError, AdapterError, np.linalg.LinAlgError):
+            if changed is None:
+                raise
+            result = np.full(self.weights.shape, np.nan)
+        finally:
+            self.evaluations += 1
+            self.seconds += time.perf_counter() - start
+        if result.shape != self.weights.shape:
+            return np.full(self.weights.shape, np.nan)
+        return result
+
+    @property
+    def origin(self) -> Array:
+        """The flattened output at the case itself, evaluated once."""
+        if self._origin is None:
+            self._origin = self.vector()
+        return self._origin
+
+    @property
+    def eps(self) -> float:
+        """Unit roundoff of the numbers that the forward returns."""
+        _ = self.origin
+        kind = self._dtype if self._dtype is not None and self._dtype.kind in "fc" else np.dtype(float)
+        return float(np.finfo(kind).eps)
+
+    def cost(self) -> float:
+        """Seconds per evaluation so far."""
+        _ = self.origin
+        return self.seconds / max(1, self.evaluations)
+
+    def noise_of(self, value: Array) -> float:
+        """Absolute rounding of <upstream, value> when every output carries half an ulp of its own."""
+        weighted = self.weights * value
+        return self.eps * float(np.sqrt(np.sum(np.abs(weighted) ** 2)))
+
+    def moved(self, tangent: Mapping[str, Array], t: float) -> dict[str, Array]:
+        """The primals at base + t * tangent."""
+        return {k: self.base[k] + (t * v).astype(self.base[k].dtype) for k, v in tangent.items()}
+
+    def along(self, tangent: Mapping[str, Array], steps: Sequence[float]) -> tuple[Array, Array]:
+        """phi(base + t * tangent) - phi(base) for each t in steps, and the rounding of each difference."""
+        origin = self.origin
+        values, noises = np.empty(len(steps)), np.empty(len(steps))
+        for i, t in enumerate(steps):
+            here = self.vector(self.moved(tangent, t))
+            with np.errstate(all="ignore"):
+                values[i] = float(np.real(np.sum(self.weights * (here - origin))))
+                noises[i] = max(self.noise_of(here), self.noise_of(origin))
+        return values, noises
+
+
+def evaluate(adapter: Adapter, case: Case) -> Out:
+    """The forward alone, by ``evaluate`` where the adapter has one."""
+    forward = getattr(adapter, "evaluate", None)
+    out: Out = forward(case) if forward is not None else adapter.vjp(case)[0]
+    return out
