@@ -1,0 +1,61 @@
+"""The same numbers in another memory layout. The gaps hold a number that nobody should read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gradverify.types import Array
+
+GAP = 1.0e3  #: what lies between the entries of a strided layout; finite, so that reading it is a wrong number
+
+
+def fortran(array: Array) -> Array | None:
+    """Columns first; None where rows first is the same."""
+    return np.array(array, order="F") if sum(n > 1 for n in array.shape) > 1 else None
+
+
+def strided(array: Array) -> Array | None:
+    """Every second entry of a larger array along every axis."""
+    if array.ndim == 0 or array.size < 2:
+        return None
+    view = np.full([2 * n for n in array.shape], GAP, dtype=array.dtype)[
+        tuple(slice(None, None, 2) for _ in array.shape)
+    ]
+    view[...] = array
+    return view
+
+
+def negative(array: Array) -> Array | None:
+    """A view with negative strides along every axis."""
+    if array.ndim == 0 or array.size < 2:
+        return None
+    view = np.empty_like(array, order="C")[tuple(slice(None, None, -1) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def zero_d(array: Array) -> Array | None:
+    """A 0-d view into a longer array; None unless ``array`` is 0-d."""
+    if array.ndim:
+        return None
+    view = np.full(3, GAP, dtype=array.dtype)[1:2].reshape(())
+    view[...] = array
+    return view
+
+
+def readonly(array: Array) -> Array | None:
+    """An array that raises when it is written to."""
+    copy = np.array(array, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+LAYOUTS: dict[str, Callable[[Array], Array | None]] = {
+    "in Fortran order": fortran,
+    "strided": strided,
+    "with negative strides": negative,
+    "as a 0-d view": zero_d,
+    "read-only": readonly,
+}

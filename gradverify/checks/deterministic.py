@@ -1,0 +1,34 @@
+"""The same call gives the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.checks._tools import compared, copied, largest, snapshot
+from gradverify.types import Bench, Measurement, leaves
+
+
+@registry.check("deterministic", catches=("nondeterministic", "stale-state"), requires=("shape",))
+def deterministic(bench: Bench) -> Iterator[Measurement]:
+    """Two fresh runs at the same point give the same gradients, to within rounding; their spread is reported.
+
+    Why: an unseeded mask, a module-level counter or a race makes every other comparison meaningless. Sums in another
+    order (atomic additions on a GPU) are allowed and noted with their size.
+    Right: a dropout mask drawn from a seeded generator and kept in the cache. Wrong: a new mask drawn in backward.
+    """
+    one, two = bench.run(), bench.run()
+    first, second = snapshot(one.pullback(copied(bench.upstream))), snapshot(two.pullback(copied(bench.upstream)))
+    a, b = leaves(one.out), leaves(two.out)
+    pairs = [(a[k], b[k]) for k in a if k in b and np.shape(a[k]) == np.shape(b[k])]
+    moved = max((largest(np.subtract(x, y, dtype=complex)) for x, y in pairs), default=0.0)
+    why = "differs between two fresh runs at the same point"
+    if moved > 0:
+        why += f", and so does the output (by up to {moved:.3e}): give the forward a fixed seed or a fixed mask"
+    for m in compared(bench, second, first, "second fresh run", why):
+        spread = largest(m.got - m.want.value) if m.got.shape == m.want.value.shape else float("nan")
+        said = (f"{m.of.split(':')[0]}: two fresh runs differ by up to {spread:.3e}",) if spread > 0 else ()
+        yield replace(m, facts={**m.facts, "spread": spread, "output_spread": moved}, notes=said)

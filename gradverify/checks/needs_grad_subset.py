@@ -1,0 +1,38 @@
+"""Any subset of the primals may ask for its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from gradverify import registry
+from gradverify.checks._tools import compared, copied, floats, snapshot
+from gradverify.types import Bench, Measurement
+
+
+@registry.check("needs-grad-subset", catches=("needs-grad-subset",), requires=("shape",))
+def needs_grad_subset(bench: Bench) -> Iterator[Measurement]:
+    """The gradient of a primal does not depend on which other primals want one.
+
+    Measured where the adapter offers ``vjp_wrt(case, names)``, as torch's ``requires_grad`` does; for code that always
+    returns all gradients there is nothing to choose. All subsets up to four primals, else each alone and all but one.
+    Why: ``ctx.needs_input_grad`` branches are written once and tested with everything on.
+    Right: ``dw = g.T @ x if ctx.needs_input_grad[1] else None``. Wrong: the same line with index 0.
+    """
+    vjp_wrt = getattr(bench.adapter, "vjp_wrt", None)
+    names = sorted(floats(bench.case.primals))
+    if vjp_wrt is None or len(names) < 2:
+        return
+    everything = snapshot(bench.run().pullback(copied(bench.upstream)))
+    sizes = range(1, len(names)) if len(names) <= 4 else (1, len(names) - 1)
+    for wanted in (s for n in sizes for s in combinations(names, n)):
+        words = f"only {', '.join(wanted)} asking"
+        try:
+            gradients = snapshot(vjp_wrt(bench.case, frozenset(wanted))[1](copied(bench.upstream)))
+        except Exception as error:
+            error.add_note(f"(with {words} for a gradient; with all asking it works)")
+            raise
+        yield from compared(
+            bench, {k: gradients.get(k) for k in wanted}, {k: everything[k] for k in wanted}, words,
+            f"is another one with {words} for a gradient", facts={"subset": wanted},
+        )  # fmt: skip

@@ -1,0 +1,48 @@
+"""One array may be passed as two arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import combinations
+
+from gradverify import registry
+from gradverify.checks._tools import compared, copied, floats, handed, snapshot, traits
+from gradverify.types import Array, Bench, Measurement
+
+PAIRS = 6  #: pairs of primals tried; more of the same shape tell nothing new
+
+
+@registry.check("same-array-twice", catches=("aliased", "stale-state"), requires=("shape", "primals-unchanged"))
+def same_array_twice(bench: Bench) -> Iterator[Measurement]:
+    """With the very same array object as two arguments, each argument gets the gradient it gets with equal copies.
+
+    Why: ``f(x, x)`` is legal. Code that keys its gradients by array identity, or writes a result into one argument
+    before it has read the other, is wrong only there.
+    Right: gradients by position or name. Wrong: ``grads[id(x)] = ...``.
+    """
+    if "engine" in traits(bench):
+        return
+    primals = floats(bench.case.primals)
+    alike = [
+        (a, b)
+        for a, b in combinations(primals, 2)
+        if primals[a].shape == primals[b].shape and primals[a].dtype == primals[b].dtype
+    ]
+    for a, b in alike[:PAIRS]:
+        copies = bench.case.at({b: primals[a]})
+        shared = handed(copies, partial(_shared, a, b))
+        words = f"one array as {a} and {b}"
+        run = bench.run(shared)
+        if run.given.get(a) is not run.given.get(b):
+            continue  # the adapter copies, so nothing reaches the user's code
+        apart = snapshot(bench.run(copies).pullback(copied(bench.upstream)))
+        together = snapshot(run.pullback(copied(bench.upstream)))
+        yield from compared(
+            bench, together, apart, words, f"is another one when {a} and {b} are the same array object",
+            times=4.0, facts={"pair": (a, b)},
+        )  # fmt: skip
+
+
+def _shared(a: str, b: str, given: dict[str, Array]) -> dict[str, Array]:
+    return {**given, b: given[a]}

@@ -1,0 +1,93 @@
+"""A pullback can be called again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.checks._tools import compared, copied, drawn_like, largest, snapshot, spread_allowed, traits
+from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves
+
+
+@registry.check("second-call-equal", catches=("accumulated", "stale-state"), requires=("shape", "upstream-unchanged"))
+def second_call_equal(bench: Bench) -> Iterator[Measurement]:
+    """The same pullback with the same upstream gives the same gradients again, and does not overwrite the first ones.
+
+    Then, where the adapter can run forward and backward again on the very same object, so does that. Gradients that an
+    object adds into its own attributes (``self.dW += ...``) are a convention and noted: zero them between steps.
+    Right: ``self.dW = delta.T @ x``. Wrong: ``cache["x"] *= mask`` inside backward, or one buffer for
+    every call.
+    """
+    run = bench.run()
+    kept = run.pullback(copied(bench.upstream))
+    first = snapshot(kept)
+    second = snapshot(run.pullback(copied(bench.upstream)))
+    added = frozenset(k for k in first if _stored(bench, k) and _doubled(bench, k, first, second))
+    yield from compared(
+        bench, _increment(second, first, added), first, "second call", "changes when the same pullback is called again",
+        facts={"calls": 2}, notes=lambda k: _said(k) if k in added else (),
+    )  # fmt: skip
+    other = drawn_like(bench.upstream, bench.rng)
+    later = snapshot(run.pullback(copied(other)))
+    mine = [k for k in first if not _stored(bench, k)]
+    yield from compared(
+        bench, {k: kept[k] for k in mine}, {k: first[k] for k in mine}, "first result, after a later call",
+        "is overwritten by a later call of the pullback: every call returns the same memory",
+        bound=dict.fromkeys(first, 0.0), facts={"reused": True},
+    )  # fmt: skip
+    fresh = snapshot(bench.run().pullback(copied(other)))
+    yield from compared(
+        bench, {k: later.get(k) for k in mine}, {k: fresh.get(k) for k in mine}, "later call with another upstream",
+        "is another one when the pullback was called before with another upstream", times=4.0, facts={"calls": 3},
+    )  # fmt: skip
+    yield from _again(bench, first, added)
+
+
+def _again(bench: Bench, first: Gradients, added: frozenset[str]) -> Iterator[Measurement]:
+    """Forward and backward once more on one object, where the adapter offers ``again(run, case)``."""
+    again = getattr(bench.adapter, "again", None)
+    if again is None:
+        return
+    run = bench.run()
+    run.pullback(copied(bench.upstream))
+    out, pullback = again(run, bench.case)
+    if not _equal(out, run.out, bench.eps):
+        return  # the forward itself has state (dropout, running statistics): "deterministic" says so
+    repeated = snapshot(pullback(copied(bench.upstream)))
+    yield from compared(
+        bench, _increment(repeated, first, added), first, "forward and backward again on the same object",
+        "changes when forward and backward run again on the same object", facts={"again": True, "calls": 2},
+        notes=lambda k: _said(k) if k in added else (),
+    )  # fmt: skip
+
+
+def _stored(bench: Bench, name: str) -> bool:
+    """Whether the gradient lives on the user's object, where adding into it is a convention."""
+    return "accumulates" in traits(bench) or name in getattr(bench.adapter, "stored", ())
+
+
+def _doubled(bench: Bench, name: str, first: Gradients, second: Gradients) -> bool:
+    a, b = first[name], second.get(name)
+    if a is None or b is None or a.shape != b.shape or not np.any(a):
+        return False
+    return bool(largest(b - 2 * a) <= 2 * spread_allowed(bench, name, a))
+
+
+def _increment(second: Gradients, first: Gradients, added: frozenset[str]) -> dict[str, Array | None]:
+    """What the second call contributed: itself, or for accumulated gradients the difference."""
+    return {k: g - first[k] if k in added and g is not None else g for k, g in second.items()}
+
+
+def _said(name: str) -> tuple[str, ...]:
+    return (f"the gradient of {name} is accumulated (+=) into the object: zero it between steps",)
+
+
+def _equal(a: Out, b: Out, eps: float) -> bool:
+    """Whether two outputs agree to within a few roundings of their largest number."""
+    x, y = leaves(a), leaves(b)
+    return x.keys() == y.keys() and all(
+        np.shape(x[k]) == np.shape(y[k]) and largest(np.subtract(x[k], y[k], dtype=float)) <= 8 * eps * largest(y[k])
+        for k in x
+    )

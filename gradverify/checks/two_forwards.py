@@ -1,0 +1,53 @@
+"""A backward belongs to its own forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.checks._tools import compared, copied, nearby, snapshot, spread_allowed
+from gradverify.types import Bench, Gradients, Measurement
+
+
+@registry.check("two-forwards-before-one-backward", catches=("stale-state",), requires=("shape", "second-call-equal"))
+def two_forwards_before_one_backward(bench: Bench) -> Iterator[Measurement]:
+    """After forward at A and forward at B, the pullback of A still gives the gradient at A, and that of B the one at B.
+
+    Why: shared weights, recurrent networks and gradient penalties call a layer twice before its backward. A cache in a
+    module-level variable or a class attribute belongs to the last forward. A layer object that keeps one cache
+    by design is not failed for it; the note says to call backward before the next forward.
+    Right: forward returns ``(out, cache)``. Wrong: ``global cache; cache = x``.
+    """
+    other = nearby(bench.case, bench.rng)
+    upstream = bench.upstream
+    alone = snapshot(bench.run().pullback(copied(upstream)))
+    alone_b = snapshot(bench.run(other).pullback(copied(upstream)))
+    first, second = bench.run(), bench.run(other)
+    at_a, at_b = snapshot(first.pullback(copied(upstream))), snapshot(second.pullback(copied(upstream)))
+    why = "is that of another forward: a second forward before backward replaced the cache"
+    yield from compared(bench, at_a, alone, "backward of the first of two forwards", why, facts={"forwards": 2})
+    yield from compared(
+        bench, at_b, alone_b, "backward of the second of two forwards", why, times=4.0, facts={"forwards": 2}
+    )
+    again = getattr(bench.adapter, "again", None)
+    if again is None:
+        return
+    run = bench.run()
+    again(run, other)
+    late = snapshot(run.pullback(copied(upstream)))
+    kept = all(_close(bench, k, late, alone) for k in alone)
+    said = () if kept else ("the object keeps the cache of its last forward: call backward before the next forward",)
+    yield from compared(
+        bench, late, alone if kept else alone_b, "two forwards on one object",
+        "is that of neither forward when the object runs forward twice before backward",
+        times=4.0, facts={"forwards": 2, "one_object": True}, notes=lambda _: said,
+    )  # fmt: skip
+
+
+def _close(bench: Bench, name: str, got: Gradients, want: Gradients) -> bool:
+    a, b = got.get(name), want[name]
+    if a is None or b is None:
+        return a is b
+    return bool(np.all(np.abs(a - b) <= spread_allowed(bench, name, a, b)))
