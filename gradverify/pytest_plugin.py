@@ -1,0 +1,232 @@
+"""The pytest plugin: fixture ``gradverify``, marker ``gradverify``, ``@gv.subject`` collection, table and report file.
+
+Imports the standard library and pytest only; a run that does not use it pays for nothing else. Rows ride on each
+test's own report, so they reach the controller of pytest-xdist even when a worker dies later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradverify import options
+from gradverify.errors import GradientFailure, GradverifyError
+from gradverify.parametrize import current_item, parametrize_with_checks
+from gradverify.recording import CALLS, DEFAULTS, WAIVERS, Recorder
+from gradverify.subjects import Subject, marked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["parametrize_with_checks"]
+
+MARKER = (
+    "gradverify(level, seed, device, dtype, checks, oracles, tolerance): keywords for the gradverify fixture of a test"
+)
+MARKER_KEYWORDS = ("level", "seed", "device", "dtype", "checks", "oracles", "tolerance")
+
+
+@dataclass
+class Session:
+    """What the controller gathers: one dict per call of ``verify``, and which workers died."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    crashes: list[str] = field(default_factory=list)
+
+
+SESSION = pytest.StashKey[Session]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options ``--gradverify-*`` and ini keys ``gradverify_*``."""
+    group = parser.getgroup("gradverify", "gradverify: is the gradient right?")
+    options.add(group.addoption, prefix="gradverify-")
+    group.addoption("--gradverify-report", metavar="PATH", help="write the findings; the suffix names the format")
+    group.addoption("--gradverify-columns", metavar="A,B,...", help="columns of the table in the terminal")
+    group.addoption("--gradverify-waivers", metavar="PATH", help="TOML file of known failures with reasons")
+    for name, _, _, text in options.SHARED:
+        parser.addini(f"gradverify_{name}", text, default="")
+    parser.addini("gradverify_columns", "columns of the table in the terminal", default="")
+    parser.addini("gradverify_waivers", "TOML file of known failures with reasons, relative to the rootdir", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, read the options. Raises pytest.UsageError with one clear line."""
+    config.addinivalue_line("markers", MARKER)
+    config.stash[SESSION] = Session()
+    try:
+        config.stash[DEFAULTS] = _defaults(config)
+        config.stash[WAIVERS] = _waivers(config)
+        if config.getoption("gradverify_columns") or config.getini("gradverify_columns"):
+            _columns(config)
+        if config.getoption("gradverify_report"):
+            from gradverify.report import format_of
+
+            format_of(config.rootpath / config.getoption("gradverify_report"))
+    except (GradverifyError, argparse.ArgumentTypeError) as error:
+        raise pytest.UsageError(f"gradverify: {error}") from error
+
+
+def _defaults(config: pytest.Config) -> dict[str, Any]:
+    """The keywords of ``verify`` that an option or, without one, an ini key sets."""
+    given = {}
+    for name, convert, _, _ in options.SHARED:
+        value = config.getoption(f"gradverify_{name}")
+        if value is None and config.getini(f"gradverify_{name}"):
+            value = convert(config.getini(f"gradverify_{name}"))
+        if value is not None:
+            given[name] = value
+    return given
+
+
+def _waivers(config: pytest.Config) -> list[Any]:
+    path: Path | None = None
+    if config.getoption("gradverify_waivers"):
+        path = config.invocation_params.dir / config.getoption("gradverify_waivers")
+    elif config.getini("gradverify_waivers"):
+        path = config.rootpath / config.getini("gradverify_waivers")
+    if path is None:
+        return []
+    from gradverify.waivers import read_waivers
+
+    return read_waivers(path)
+
+
+def _columns(config: pytest.Config) -> list[str]:
+    from gradverify.pytest_table import chosen_columns
+
+    return chosen_columns(config.getoption("gradverify_columns") or config.getini("gradverify_columns"))
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """One line, only when an option or ini key of gradverify is set."""
+    said = [f"{name} {value}" for name, value in config.stash[DEFAULTS].items()]
+    if config.getoption("gradverify_report"):
+        said.append(f"report {config.getoption('gradverify_report')}")
+    if config.stash[WAIVERS]:
+        said.append(f"{len(config.stash[WAIVERS])} waivers")
+    return f"gradverify: {', '.join(said)}" if said else None
+
+
+@pytest.fixture
+def gradverify(request: pytest.FixtureRequest) -> Recorder:
+    """``gradverify(subject, primals, **keywords)``: ``gv.verify`` that asserts and records."""
+    return Recorder(request.node)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse markers with keywords that mean nothing: a typo must not weaken a test."""
+    for item in items:
+        for mark in item.iter_markers("gradverify"):
+            wrong = _marker_fault(mark)
+            if wrong:
+                raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.gradverify {wrong}")
+
+
+def _marker_fault(mark: pytest.Mark) -> str:
+    if mark.args:
+        return f"takes keywords only, not {mark.args[0]!r}"
+    for name, value in mark.kwargs.items():
+        if name not in MARKER_KEYWORDS:
+            close = get_close_matches(name, MARKER_KEYWORDS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(MARKER_KEYWORDS)}"
+            return f"does not know {name!r}{hint}"
+        if name == "level" and value not in options.LEVELS:
+            hint = options.nearest(str(value), options.LEVELS)
+            return f"has no level {value!r}{hint} known: {', '.join(options.LEVELS)}"
+    return ""
+
+
+class SubjectItem(pytest.Item):
+    """A ``@gv.subject`` function of a test module, as a test."""
+
+    def __init__(self, *, subject: Subject, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.gradverify_subject = subject
+
+    def runtest(self) -> None:
+        __tracebackhide__ = True
+        Recorder(self).subject(self.gradverify_subject)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The failure text alone: there is no test body whose line would help."""
+        if isinstance(excinfo.value, GradientFailure):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        code = getattr(self.gradverify_subject.make, "__code__", None)
+        return self.path, None if code is None else code.co_firstlineno - 1, self.name
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> pytest.Item | None:
+    """Functions marked with ``@gv.subject`` where they are defined, whatever their names."""
+    if not inspect.isfunction(obj) or not isinstance(collector, pytest.Module):
+        return None
+    subject = marked(obj)
+    if subject is None or obj.__module__ != collector.obj.__name__:
+        return None
+    item: pytest.Item = SubjectItem.from_parent(collector, name=name, subject=subject)
+    return item
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember which test runs, for the checks of ``parametrize_with_checks``."""
+    current_item.set(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Move the rows of the test onto its report."""
+    report = yield
+    calls = item.stash.get(CALLS, None)
+    if calls:
+        report.gradverify = list(calls)  # type: ignore[attr-defined]  # pytest carries unknown attributes to the controller
+        calls.clear()
+    return report
+
+
+class _Gather:
+    """Registered on the controller only: workers send, they do not gather."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.session = config.stash[SESSION]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.session.calls += getattr(report, "gradverify", [])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if error:
+            self.session.crashes.append(f"{node.gateway.id}: {error}")
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        path = self.config.getoption("gradverify_report")
+        if path:
+            from gradverify.pytest_table import save
+
+            complete = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+            save(self.session, self.config, complete)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.session.calls or self.config.getoption("gradverify_report"):
+            from gradverify.pytest_table import summary
+
+            terminalreporter.section("gradverify")
+            for line in summary(self.session, self.config):
+                terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Gather rows on the controller, or where there is only one process."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(_Gather(session.config), "gradverify-gather")
