@@ -1,0 +1,47 @@
+"""From a user's object to the adapter that drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.adapters._arrays import describe, is_tensor
+from gradverify.errors import AdapterError
+from gradverify.types import Adapter
+
+
+def adapt(
+    subject: Any,
+    primals: Mapping[str, Any] | None = None,
+    *,
+    constants: Mapping[str, Any] | None = None,
+    device: Any = None,
+    dtype: Any = None,
+    **options: Any,
+) -> Adapter:
+    """The adapter for ``subject``: each registered one is asked, the highest ``priority`` that accepts it wins.
+
+    primals    torch tensors among them (or ``device``) make torch adapters be asked first
+    constants  with the primals, used to find which array on an object is the gradient of which parameter
+    options    passed on to the adapter, for example ``grads={"W": "dW"}``
+    Raises AdapterError that lists what is accepted, with an example each.
+    """
+    primals, constants = primals or {}, constants or {}
+    adapter = subject
+    if isinstance(subject, type) or not callable(getattr(subject, "vjp", None)) or not hasattr(subject, "name"):
+        kinds = [e.item for e in registry.adapter.entries() if hasattr(e.item, "accepts")]
+        torch_first = device is not None or any(is_tensor(v) for v in primals.values())
+        kinds.sort(key=lambda kind: (torch_first and kind.framework != "torch", -kind.priority))
+        chosen = next((kind for kind in kinds if kind.accepts(subject)), None)
+        if chosen is None:
+            lines = "\n".join(f"  {kind.accepted}" for kind in sorted(kinds, key=lambda k: -k.priority))
+            raise AdapterError(f"cannot tell how to drive {describe(subject)}; accepted are\n{lines}")
+        adapter = chosen.adapt(subject, device=device, dtype=dtype, **options)
+    if hasattr(adapter, "prepare") and primals:
+        arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
+        adapter.prepare(arrays, constants)
+    chosen_adapter: Adapter = adapter
+    return chosen_adapter

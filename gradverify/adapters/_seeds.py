@@ -1,0 +1,55 @@
+"""Randomness inside user code (dropout masks from ``np.random``) repeats itself, and the caller's state is kept."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+
+class Randomness:
+    """The global generators as a forward left them, so that its pullback continues where the forward stopped.
+
+    ``with Randomness().forward(): ...`` seeds; every later ``with same.pullback(): ...`` starts from the state at
+    the end of the forward. Outside the blocks the caller's own states are untouched. torch is included once imported.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._after: tuple[Any, Any] | None = None
+
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        """Seeded: every forward draws the same numbers."""
+        with _kept():
+            np.random.seed(self.seed)  # noqa: NPY002 - the legacy global generator is what user code draws from
+            random.seed(self.seed)
+            if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "manual_seed"):
+                torch.manual_seed(self.seed)
+            yield
+            self._after = (np.random.get_state(), random.getstate())  # noqa: NPY002 - as above
+
+    @contextmanager
+    def pullback(self) -> Iterator[None]:
+        """As the forward left it: two pullbacks draw the same numbers."""
+        with _kept():
+            if self._after is not None:
+                np.random.set_state(self._after[0])  # noqa: NPY002 - as above
+                random.setstate(self._after[1])
+            yield
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Restore the global generators on leaving, also after an exception."""
+    with ExitStack() as stack:
+        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - as above
+        stack.callback(random.setstate, random.getstate())
+        if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "random"):
+            cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+            stack.enter_context(torch.random.fork_rng(devices=list(cuda)))
+        yield

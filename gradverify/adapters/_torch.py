@@ -1,0 +1,164 @@
+"""Between NumPy and torch, and how a custom ``autograd.Function`` is run without its backward. torch is passed in."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gradverify.adapters._arrays import is_tensor, tensor_array
+from gradverify.errors import AdapterError, UsageError, need
+from gradverify.types import Array, Out
+
+
+def torch_for(what: str) -> Any:
+    """The torch module, or MissingExtra that says what it is needed for."""
+    return need("torch", "torch", what)
+
+
+def dtype_named(torch: Any, dtype: Any) -> Any:
+    """``"float32"``, ``np.float32`` or ``torch.float32`` as a torch dtype; None stays None. Raises UsageError."""
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    name = dtype.removeprefix("torch.") if isinstance(dtype, str) else np.dtype(dtype).name
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise UsageError(f"torch has no floating-point dtype {dtype!r}; use float64, float32, float16 or bfloat16")
+    return found
+
+
+def numpy_less(dtype: Any) -> str | None:
+    """The name of a torch dtype that NumPy does not have, else None."""
+    return "bfloat16" if str(dtype) == "torch.bfloat16" else None
+
+
+def to_tensor(torch: Any, value: Any, dtype: Any = None, device: Any = None) -> Any:
+    """An array as a tensor that shares its memory where dtype and device allow; floats are cast to ``dtype``."""
+    if not is_tensor(value):
+        array = np.asarray(value)
+        if any(s < 0 for s in array.strides) or not array.dtype.isnative:  # torch has neither
+            array = np.array(array, dtype=array.dtype.newbyteorder("="))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a read-only array is shared knowingly
+            value = torch.from_numpy(array)
+    wanted = dtype if dtype is not None and value.is_floating_point() else value.dtype
+    return value.to(device=device, dtype=wanted)
+
+
+def constant(torch: Any, value: Any, dtype: Any = None, device: Any = None) -> Any:
+    """A constant: arrays and tensors as private tensors, anything else unchanged."""
+    if isinstance(value, np.ndarray) or is_tensor(value):
+        return to_tensor(torch, value, dtype, device).detach().clone()
+    return value
+
+
+def float_outputs(raw: Any, prefix: str = "") -> dict[str, Any]:
+    """The floating-point tensors of a nested output by name; ``""`` for a single tensor."""
+    if is_tensor(raw):
+        return {prefix: raw} if raw.is_floating_point() or raw.is_complex() else {}
+    items: list[tuple[Any, Any]] = []
+    if isinstance(raw, Mapping):
+        items = list(raw.items())
+    elif isinstance(raw, (tuple, list)):
+        items = list(enumerate(raw))
+    return {
+        n: t for k, v in items for n, t in float_outputs(v, f"{prefix}.{k}" if prefix else str(k)).items()
+    }  # fmt: skip
+
+
+def single(outputs: Mapping[str, Any]) -> Any:
+    """The only tensor itself, several as a dict."""
+    return next(iter(outputs.values())) if len(outputs) == 1 else dict(outputs)
+
+
+def checked_outputs(raw: Any, who: str) -> dict[str, Any]:
+    """As ``float_outputs``; raises AdapterError when there is none."""
+    outputs = float_outputs(raw)
+    if not outputs:
+        raise AdapterError(
+            f"{who} returned {type(raw).__name__}, not a floating-point tensor (or a tuple or dict of them)"
+        )
+    return outputs
+
+
+def out_of(outputs: Mapping[str, Any]) -> Out:
+    """Tensors as arrays."""
+    arrays: dict[str, Array] = {n: tensor_array(t) for n, t in outputs.items()}
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+
+
+def upstream_tensors(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> list[Any]:
+    """The upstream in the order of ``outputs``, each with the dtype and device of its output."""
+    parts = dict(upstream) if isinstance(upstream, Mapping) else {next(iter(outputs)): upstream}
+    return [to_tensor(torch, parts[n], t.dtype, t.device) for n, t in outputs.items()]
+
+
+class Context:
+    """What ``ctx`` is to the forward and backward of a custom Function, without an engine behind it."""
+
+    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
+        self.needs_input_grad = needs_input_grad
+        self.saved_tensors: tuple[Any, ...] = ()
+        self.materialize_grads = True
+        self.dirty_tensors: tuple[Any, ...] = ()
+        self.non_differentiable: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        self.saved_tensors = tensors
+
+    def save_for_forward(self, *tensors: Any) -> None:
+        self.saved_for_forward = tensors
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        self.dirty_tensors = tensors
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        self.non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        self.materialize_grads = value
+
+
+def forward_only(
+    torch: Any, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> tuple[Any, Context]:
+    """Run the forward of a custom Function as ordinary torch code: (output, ctx)."""
+    needs = tuple(is_tensor(a) and bool(a.requires_grad) for a in args)
+    ctx = Context(needs)
+    # in-place code must not meet a leaf, which torch would refuse
+    args = tuple(a.clone() if is_tensor(a) and a.is_leaf and a.requires_grad else a for a in args)
+    base = torch.autograd.Function.setup_context
+    if getattr(function.setup_context, "__func__", function.setup_context) is getattr(base, "__func__", base):
+        return function.forward(ctx, *args, **(kwargs or {})), ctx
+    out = function.forward(*args, **(kwargs or {}))
+    return out, ctx
+
+
+@contextmanager
+def backward_bypassed(torch: Any) -> Iterator[None]:
+    """Inside, ``SomeFunction.apply(...)`` runs ``SomeFunction.forward`` under the ordinary autograd engine.
+
+    Why: an oracle that differentiates a module through torch would otherwise call the very backward that is on trial
+    and agree with it. The method is replaced on torch's own base classes, below ``Function.apply``, so that
+    ``relu = MyRelu.apply`` bound at import is reached too. It is put back whatever happens; not thread-safe.
+    """
+
+    def bypass(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return forward_only(torch, cls, args, kwargs)[0]
+
+    function = torch.autograd.Function
+    below = function.__mro__[1]  # Function.apply ends in super().apply, which finds this one first
+    own, had = function.__dict__["apply"], below.__dict__.get("apply")
+    function.apply = classmethod(bypass)
+    below.apply = classmethod(bypass)
+    try:
+        yield
+    finally:
+        function.apply = own
+        if had is None:
+            del below.apply
+        else:
+            below.apply = had

@@ -1,0 +1,204 @@
+"""Two functions, ``forward`` and ``backward``, in the signatures that people give them.
+
+==============================================  ==========================================================
+``forward(x, W, b) -> out | (out, cache)``      arguments by name, by position if no name matches
+``backward(upstream, cache)``, either order     told apart by their names (dout, dy, grad, g | cache, ctx, saved)
+``backward(upstream, x, W, b)``, any order      the primals and constants by name
+``backward(upstream, out)``                     the forward's output
+``backward(dh, dc, cache)``                     forward returns ``(h, c, cache)``: an output per upstream
+``f(z)`` with ``f_prime(z)`` or ``f(z, True)``  an elementwise derivative: gradient = upstream * f_prime(z)
+==============================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gradverify import registry
+from gradverify.adapters._arrays import as_out, check_primals, given
+from gradverify.adapters._bind import Signature, arguments, run, signature, slots, who_is
+from gradverify.adapters._gradients import assign, scaled
+from gradverify.adapters._roles import OUT, UPSTREAM, Roles, fill, roles
+from gradverify.adapters._seeds import Randomness
+from gradverify.errors import AdapterError, UsageError
+from gradverify.types import Arrays, Case, Gradients, Out, Pullback
+
+FLAGS = ("derivative", "deriv", "prime", "grad", "gradient", "derive", "d", "is_derivative", "backward")
+ACTIVATIONS = OUT | {"a", "A", "activation", "activations", "sigmoid_output", "s"}
+MISSING = object()
+
+
+@registry.adapter("functions")
+class Functions:
+    """Two functions: forward(**primals, **constants) -> out or (out, cache), and backward(upstream, cache).
+
+    forward   a callable; a tuple is (out, cache), or (h, c, cache) for a backward with several upstreams
+    backward  a callable, see the table of this module; None when ``forward`` has a flag such as ``derivative=True``
+    of        for an elementwise derivative: is its argument the function's "input" or its "output"; read from the name
+    Raises UsageError when backward is not callable.
+    """
+
+    framework = "numpy"
+    priority = 50
+    accepted = "two functions: gv.verify((forward, backward), primals)"
+
+    def __init__(
+        self, forward: Callable[..., Any], backward: Callable[..., Any] | None = None, *, of: str = "", name: str = ""
+    ) -> None:
+        if not callable(forward):
+            raise UsageError(f"forward is not callable: {forward!r}")
+        self._forward = forward
+        self._fsig = signature(forward)
+        self._flag = "" if backward is not None else next((f for f in FLAGS if f in self._fsig.names[1:]), "")
+        if self._flag:
+            self._fsig = _without(self._fsig, self._flag)
+            backward = lambda z: forward(z, **{self._flag: True})  # noqa: E731 - a def would need the same name twice
+        if not callable(backward):
+            asked = "" if backward is None else f"backward is not callable: {backward!r}; "
+            raise UsageError(
+                f"{asked}functions needs a backward, or a forward with a flag such as f(z, derivative=False)"
+            )
+        if of not in ("", "input", "output"):
+            raise UsageError(f"of={of!r}: the argument of the derivative is the function's 'input' or its 'output'")
+        self._backward, self._bsig, self._of = backward, signature(backward), of
+        self.name = name or who_is(forward, "functions")
+        self._elementwise = bool(self._flag or of) or self._is_derivative()
+        self.traits = frozenset({"no-upstream"}) if self._elementwise else frozenset[str]()
+
+    @classmethod
+    def accepts(cls, subject: object) -> bool:
+        """A pair of callables, or one function with a flag such as ``derivative``."""
+        if isinstance(subject, (tuple, list)):
+            return len(subject) == 2 and all(callable(f) for f in subject)
+        return (
+            callable(subject)
+            and not isinstance(subject, type)
+            and any(f in signature(subject).names[1:] for f in FLAGS)
+        )
+
+    @classmethod
+    def adapt(cls, subject: Any, **_: Any) -> Functions:
+        return cls(*subject) if isinstance(subject, (tuple, list)) else cls(subject)
+
+    def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        """The forward on foreign arrays, as they are; the cache is stripped."""
+        return self.pick(self._run_forward(primals, constants), primals, constants)
+
+    def pick(self, raw: Any, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        """The output within what the forward returned."""
+        return self._split(raw, self._table(primals, constants))[0]
+
+    def evaluate(self, case: Case) -> Out:
+        """The forward alone."""
+        primals = given(case)
+        with Randomness().forward():
+            raw = run("forward", self._run_forward, primals, case.constants)
+        return as_out(self.pick(raw, primals, case.constants))
+
+    def vjp(self, case: Case) -> tuple[Out, Pullback]:
+        """Forward with private copies, and the pullback of that run. Raises AdapterError where it cannot be driven."""
+        check_primals(case.primals)
+        primals = given(case)
+        table = self._table(primals, case.constants)
+        randomness = Randomness()
+        with randomness.forward():
+            raw = run("forward", self._run_forward, primals, case.constants)
+        native, cache = self._split(raw, table)
+        out = as_out(native)
+
+        def pullback(upstream: Out) -> Gradients:
+            with randomness.pullback():
+                if self._elementwise:
+                    return self._derivative(upstream, out, native, primals)
+                args, kwargs = fill(
+                    table,
+                    upstream=self._upstreams(table, upstream),
+                    primals=primals,
+                    constants=case.constants,
+                    out=native,
+                    cache=cache,
+                    has_cache=cache is not MISSING,
+                    who="backward",
+                )
+                result = run("backward", self._backward, *args, **kwargs)
+            return assign(result, case.primals, "backward", self._order(primals, case.constants))
+
+        return out, pullback
+
+    def _run_forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        args, kwargs = arguments(self._fsig, self._places(primals, constants), {**constants, **primals})
+        return self._forward(*args, **kwargs)
+
+    def _places(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> dict[str, str]:
+        return slots(self._fsig, list(primals), list(constants), who="forward", spare=self._bsig.names)
+
+    def _order(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> list[str]:
+        by_parameter = {p: n for n, p in self._places(primals, constants).items()}
+        return [by_parameter[p] for p in self._fsig.names if p in by_parameter]
+
+    def _table(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Roles:
+        aliases = {p: n for n, p in self._places(primals, constants).items() if p}
+        table = roles(self._bsig, list(primals), list(constants), aliases=aliases)
+        if not table.takes_upstream and not self._elementwise:
+            raise AdapterError(
+                f"backward takes {self._bsig} and no upstream gradient; write backward(upstream, cache), "
+                "or use gv.value_and_grad if the loss is inside"
+            )
+        return table
+
+    def _split(self, raw: Any, table: Roles) -> tuple[Any, Any]:
+        """(out, cache); several upstream parameters mean several outputs, named after them."""
+        upstreams = table.having("upstream")
+        if not isinstance(raw, tuple):
+            return raw, MISSING
+        n = 1 if self._elementwise else max(1, len(upstreams))
+        if len(raw) < n + (n > 1 and table.takes_cache):
+            raise AdapterError(
+                f"backward takes {n} upstream gradients ({', '.join(upstreams)}) but forward returned {len(raw)} values"
+            )
+        rest = raw[n:]
+        cache = MISSING if not rest else rest[0] if len(rest) == 1 else rest
+        return raw[0] if n == 1 else {_bare(p): v for p, v in zip(upstreams, raw[:n], strict=True)}, cache
+
+    def _upstreams(self, table: Roles, upstream: Out) -> dict[str, Any]:
+        wanted = table.having("upstream") or [""]
+        if len(wanted) == 1 or not isinstance(upstream, Mapping):
+            return {wanted[0]: upstream}
+        return {p: upstream[_bare(p)] for p in wanted}
+
+    def _is_derivative(self) -> bool:
+        """One parameter, named like an input or an activation and not like an upstream gradient."""
+        if len(self._bsig.required or self._bsig.names) != 1 or self._bsig.opaque:
+            return False
+        name = self._bsig.names[0]
+        return (
+            name in self._fsig.names
+            or name in ("z", "x", "Z", "X")
+            or (name in ACTIVATIONS and not UPSTREAM.match(name))
+        )
+
+    def _derivative(self, upstream: Out, out: Out, native: Any, primals: Arrays) -> Gradients:
+        if len(primals) != 1 or isinstance(out, Mapping):
+            raise AdapterError(f"an elementwise derivative {self._bsig} has one primal, not {', '.join(primals)}")
+        parameter = self._bsig.names[0] if self._bsig.names else ""
+        of_output = self._of == "output" or (
+            not self._of and parameter in ACTIVATIONS and parameter not in self._fsig.names
+        )
+        ((name, value),) = primals.items()
+        slope = assign(run("backward", self._backward, native if of_output else value), primals)[name]
+        return {name: scaled(upstream, out.shape, slope, "backward")}
+
+
+def _without(sig: Signature, flag: str) -> Signature:
+    return Signature(
+        names=tuple(n for n in sig.names if n != flag), required=sig.required - {flag}, keyword_only=sig.keyword_only
+    )
+
+
+def _bare(parameter: str) -> str:
+    """``dnext_h`` is the upstream of ``next_h``."""
+    for prefix in ("grad_", "d_", "d", "g"):
+        if parameter.startswith(prefix) and len(parameter) > len(prefix):
+            return parameter.removeprefix(prefix)
+    return parameter

@@ -1,0 +1,177 @@
+"""A ``torch.autograd.Function`` subclass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gradverify import registry
+from gradverify.adapters import _torch as between
+from gradverify.adapters._arrays import as_array, given, is_tensor, tensor_array
+from gradverify.adapters._bind import Signature, run, signature, slots
+from gradverify.adapters._gradients import as_gradient
+from gradverify.adapters._seeds import Randomness
+from gradverify.errors import AdapterError, Unsupported, UsageError
+from gradverify.types import Case, Gradients, Out, Pullback
+
+
+@registry.adapter("torch_function")
+class TorchFunction:
+    """A torch.autograd.Function: apply and the engine for the value, its forward alone for the oracles.
+
+    function  the subclass; primals and constants are matched to the arguments of its forward (after ctx)
+    device    where to run, for example "cuda"; dtype: floating-point primals are cast to it
+    Raises MissingExtra without torch, UsageError when ``function`` is no Function subclass.
+    """
+
+    framework = "torch"
+    priority = 90
+    accepted = "a torch.autograd.Function subclass: gv.verify(MyFunction, primals)"
+    traits = frozenset({"engine"})
+
+    def __init__(self, function: Any, *, device: Any = None, dtype: Any = None, name: str = "") -> None:
+        self._torch = between.torch_for("gv.torch_function")
+        if not self.accepts(function):
+            raise UsageError(f"torch_function needs a torch.autograd.Function subclass, not {function!r}")
+        self._function, self._device = function, device
+        self._dtype = between.dtype_named(self._torch, dtype)
+        self.dtype = between.numpy_less(self._dtype)
+        self.name = name or function.__name__
+        self._new_style = function.setup_context is not self._torch.autograd.Function.setup_context
+        sig = signature(function.forward)
+        names = sig.names if self._new_style or not sig.names else sig.names[1:]
+        self._sig = Signature(names=names, required=sig.required & set(names), star=sig.star)
+
+    @classmethod
+    def accepts(cls, subject: object) -> bool:
+        """A class that has torch.autograd.Function among its bases."""
+        bases = subject.__mro__ if isinstance(subject, type) else ()
+        return any(b.__module__ == "torch.autograd.function" and b.__name__ == "Function" for b in bases)
+
+    @classmethod
+    def adapt(cls, subject: Any, **options: Any) -> TorchFunction:
+        return cls(subject, **options)
+
+    def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        """The forward on torch tensors, differentiated by torch itself: the custom backward is not used.
+
+        Raises Unsupported when the forward leaves torch (detach, NumPy, no_grad), so that torch sees no graph.
+        """
+        tensors = [v for v in primals.values() if is_tensor(v)]
+        like = next((t for t in tensors if t.is_floating_point()), None)
+        dtype, device = (like.dtype, like.device) if like is not None else (None, None)
+        args = self._args(primals, {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()})
+        with Randomness().forward(), between.backward_bypassed(self._torch):
+            out = self.pick(between.forward_only(self._torch, self._function, tuple(args))[0])
+        outs = out.values() if isinstance(out, dict) else [out]
+        if any(t.requires_grad for t in tensors) and not any(getattr(o, "requires_grad", False) for o in outs):
+            raise Unsupported(
+                f"the forward of {self.name} leaves torch (detach, numpy or no_grad): torch cannot differentiate it"
+            )
+        return out
+
+    def pick(self, raw: Any) -> Any:
+        """The floating-point outputs: a tensor, or a dict of them in their order."""
+        return between.single(between.checked_outputs(raw, f"{self.name}.forward"))
+
+    def evaluate(self, case: Case) -> Out:
+        """The forward alone, through apply."""
+        args, _ = self._leaves(case, requires_grad=False)
+        with Randomness().forward(), self._torch.no_grad():
+            raw = run(f"{self.name}.forward", self._function.apply, *args)
+        return between.out_of(between.checked_outputs(raw, f"{self.name}.forward"))
+
+    def vjp(self, case: Case) -> tuple[Out, Pullback]:
+        """Through apply and torch.autograd.grad; None where the engine found the primal unused."""
+        torch = self._torch
+        args, leaves = self._leaves(case)
+        randomness = Randomness()
+        with randomness.forward(), torch.enable_grad():
+            try:
+                raw = self._function.apply(*args)
+            except RuntimeError as error:
+                if "leaf Variable" not in str(error):
+                    raise AdapterError(f"{self.name}.forward raised {type(error).__name__}: {error}") from error
+                # in place by design (mark_dirty), which torch refuses on leaves
+                raw = self._function.apply(*(a.clone() if is_tensor(a) else a for a in args))
+            except Exception as error:
+                raise AdapterError(f"{self.name}.forward raised {type(error).__name__}: {error}") from error
+        outputs = between.checked_outputs(raw, f"{self.name}.forward")
+        wanted = {n: t for n, t in leaves.items() if t.requires_grad}
+
+        def pullback(upstream: Out) -> Gradients:
+            live = {n: t for n, t in outputs.items() if t.requires_grad}
+            ups = dict(zip(outputs, between.upstream_tensors(torch, upstream, outputs), strict=True))
+            found = (None,) * len(wanted)
+            if live:
+                with randomness.pullback():
+                    found = run(
+                        f"{self.name}.backward", torch.autograd.grad, list(live.values()), list(wanted.values()),
+                        [ups[n] for n in live], allow_unused=True, retain_graph=True,
+                    )  # fmt: skip
+            by_name = dict(zip(wanted, found, strict=True))
+            return {n: as_gradient(n, by_name.get(n)) for n in case.primals}
+
+        return between.out_of(outputs), pullback
+
+    def raw_vjp(self, case: Case) -> tuple[Out, Pullback]:
+        """``F.forward(ctx, ...)`` and ``F.backward(ctx, upstream)`` called directly, without the engine's repairs.
+
+        What an engine would reshape, cast or copy (unreduced broadcast, wrong dtype, a mutated upstream) stays visible.
+        """
+        torch = self._torch
+        args, _ = self._leaves(case)
+        randomness = Randomness()
+        with randomness.forward(), torch.no_grad():
+            ctx = between.Context(tuple(is_tensor(a) and bool(a.requires_grad) for a in args))
+            args = [a.detach() if is_tensor(a) else a for a in args]
+            if self._new_style:
+                raw = run(f"{self.name}.forward", self._function.forward, *args)
+                run(f"{self.name}.setup_context", self._function.setup_context, ctx, tuple(args), raw)
+            else:
+                raw = run(f"{self.name}.forward", self._function.forward, ctx, *args)
+        outputs = between.checked_outputs(raw, f"{self.name}.forward")
+        order = self._order(list(case.primals), list(case.constants))
+
+        def pullback(upstream: Out) -> Gradients:
+            given_back = between.upstream_tensors(torch, upstream, outputs)
+            if isinstance(raw, (tuple, list)):  # integer outputs have an upstream too, and it is None or zero
+                by_id = {id(t): u for t, u in zip(outputs.values(), given_back, strict=True)}
+                given_back = [by_id.get(id(t)) for t in raw]
+            with randomness.pullback(), torch.no_grad():
+                result = run(f"{self.name}.backward", self._function.backward, ctx, *given_back)
+            values = list(result) if isinstance(result, (tuple, list)) else [result]
+            if len(values) < len(order) or any(v is not None for v in values[len(order) :]):
+                names = ", ".join(order)
+                raise AdapterError(
+                    f"{self.name}.backward returned {len(values)} gradients; expected {len(order)}, one per "
+                    f"argument of forward, in the order {names} (None for what is not differentiable)"
+                )
+            got = dict(zip(order, values, strict=False))
+            return {n: None if got.get(n) is None else self._plain(n, got[n]) for n in case.primals}
+
+        return between.out_of(outputs), pullback
+
+    def _plain(self, name: str, value: Any) -> Any:
+        return (
+            tensor_array(value)
+            if is_tensor(value)
+            else as_array(value, f"the gradient of {name!r} from {self.name}.backward")
+        )
+
+    def _order(self, primals: list[str], constants: list[str]) -> list[str]:
+        places = slots(self._sig, primals, constants, who=f"{self.name}.forward")
+        by_parameter = {p: n for n, p in places.items() if p}
+        return [by_parameter[p] for p in self._sig.names if p in by_parameter] + [n for n, p in places.items() if not p]
+
+    def _args(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> list[Any]:
+        values = {**constants, **primals}
+        return [values[n] for n in self._order(list(primals), list(constants))]
+
+    def _leaves(self, case: Case, *, requires_grad: bool = True) -> tuple[list[Any], dict[str, Any]]:
+        torch = self._torch
+        leaves = {n: between.to_tensor(torch, a, self._dtype, self._device).detach() for n, a in given(case).items()}
+        for t in leaves.values():
+            t.requires_grad_(requires_grad and t.is_floating_point())
+        constants = {k: between.constant(torch, v, self._dtype, self._device) for k, v in case.constants.items()}
+        return self._args(leaves, constants), leaves

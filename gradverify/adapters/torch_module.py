@@ -1,0 +1,139 @@
+"""A ``torch.nn.Module``, or any callable on torch tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from gradverify import registry
+from gradverify.adapters import _torch as between
+from gradverify.adapters._arrays import given, is_tensor, tensor_array
+from gradverify.adapters._bind import arguments, run, signature, slots
+from gradverify.adapters._gradients import as_gradient
+from gradverify.adapters._seeds import Randomness
+from gradverify.errors import UsageError
+from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
+
+
+@registry.adapter("torch_module")
+class TorchModule:
+    """A torch.nn.Module with its parameters as primals, or any callable on torch tensors.
+
+    subject  used through torch.func.functional_call: parameters and buffers keep their values, and its train or eval mode
+    device   where to run, for example "cuda"
+    dtype    "float64", "float32", "float16" or "bfloat16": parameters, buffers and floating-point primals are
+             cast to it; default: the dtype of the module's parameters, else that of the primals
+    Raises MissingExtra without torch, UsageError when ``subject`` is not callable.
+    """
+
+    framework = "torch"
+    traits = frozenset({"engine"})
+    priority = 5
+    accepted = "a torch.nn.Module, or a callable on torch tensors: gv.verify(module, primals)"
+
+    def __init__(self, subject: Any, *, device: Any = None, dtype: Any = None, name: str = "") -> None:
+        torch = self._torch = between.torch_for("gv.torch_module")
+        if not callable(subject):
+            raise UsageError(f"torch_module needs a torch.nn.Module or a callable on tensors, not {subject!r}")
+        self._module = subject if isinstance(subject, torch.nn.Module) else None
+        self._fn = subject
+        own = [p.dtype for p in subject.parameters() if p.is_floating_point()] if self._module is not None else []
+        self._dtype = between.dtype_named(torch, dtype) or next(iter(own), None)
+        self._device = device if device is not None or not own else next(subject.parameters()).device
+        self._sig = signature(subject.forward if self._module is not None else subject)
+        self.dtype = between.numpy_less(self._dtype)
+        self.name = name or getattr(subject, "__name__", type(subject).__name__)
+
+    @classmethod
+    def accepts(cls, subject: object) -> bool:
+        """A module, or (asked only after the NumPy adapters, unless tensors or a device are given) any callable."""
+        return callable(subject) and not isinstance(subject, type)
+
+    @classmethod
+    def adapt(cls, subject: Any, **options: Any) -> TorchModule:
+        return cls(subject, **options)
+
+    def parameters(self) -> dict[str, Array]:
+        """The parameters that require a gradient, by their names, at their current values."""
+        if self._module is None:
+            return {}
+        named = self._module.named_parameters()
+        return {n: tensor_array(p.detach().to(self._dtype)).copy() for n, p in named if p.requires_grad}
+
+    def rounded(self, primals: Arrays) -> dict[str, Array]:
+        """The primals as the module's dtype holds them."""
+        cast = {n: between.to_tensor(self._torch, a.copy(), self._dtype) for n, a in primals.items()}
+        return {n: tensor_array(t) for n, t in cast.items()}
+
+    def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        """The forward on torch tensors of any dtype; custom Functions inside run by their forward only.
+
+        An oracle that differentiates this must not meet the backward that is on trial: see ``backward_bypassed``.
+        """
+        like = next((t for t in primals.values() if is_tensor(t) and t.is_floating_point()), None)
+        dtype, device = (like.dtype, like.device) if like is not None else (self._dtype, self._device)
+        with Randomness().forward(), between.backward_bypassed(self._torch):
+            return self.pick(self._forward(primals, constants, dtype, device))
+
+    def pick(self, raw: Any) -> Any:
+        """The floating-point outputs: a tensor, or a dict of them by their place (``0``, ``1.h``)."""
+        return between.single(between.checked_outputs(raw, self.name))
+
+    def evaluate(self, case: Case) -> Out:
+        """The forward alone."""
+        leaves = self._leaves(case)
+        with Randomness().forward(), self._torch.no_grad():
+            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self._device)
+        return between.out_of(between.checked_outputs(raw, self.name))
+
+    def vjp(self, case: Case) -> tuple[Out, Pullback]:
+        """Through the engine with the module's own backward; None where the engine found the primal unused."""
+        torch = self._torch
+        leaves = self._leaves(case)
+        wanted = {n: t.requires_grad_() for n, t in leaves.items() if t.is_floating_point()}
+        randomness = Randomness()
+        with randomness.forward(), torch.enable_grad():
+            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self._device)
+        outputs = between.checked_outputs(raw, self.name)
+
+        def pullback(upstream: Out) -> Gradients:
+            ups = dict(zip(outputs, between.upstream_tensors(torch, upstream, outputs), strict=True))
+            live = {n: t for n, t in outputs.items() if t.requires_grad}
+            found = (None,) * len(wanted)
+            if live and wanted:
+                with randomness.pullback():
+                    found = run(
+                        f"the backward of {self.name}", torch.autograd.grad, list(live.values()), list(wanted.values()),
+                        [ups[n] for n in live], allow_unused=True, retain_graph=True,
+                    )  # fmt: skip
+            by_name = dict(zip(wanted, found, strict=True))
+            return {n: as_gradient(n, by_name.get(n)) for n in case.primals}
+
+        return between.out_of(outputs), pullback
+
+    def _leaves(self, case: Case) -> dict[str, Any]:
+        return {
+            n: between.to_tensor(self._torch, a, self._dtype, self._device).detach() for n, a in given(case).items()
+        }
+
+    def _forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any], dtype: Any, device: Any) -> Any:
+        own = dict(self._module.named_parameters()) if self._module is not None else {}
+        inputs = {n: v for n, v in primals.items() if n not in own}
+        fixed = {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()}
+        places = slots(self._sig, list(inputs), list(fixed), who=self.name)
+        args, kwargs = arguments(self._sig, places, {**fixed, **inputs})
+        if self._module is None:
+            return self._fn(*args, **kwargs)
+        state = {n: between.constant(self._torch, p, dtype, device) for n, p in own.items() if n not in primals}
+        state |= {n: between.constant(self._torch, b, dtype, device) for n, b in self._module.named_buffers()}
+        state |= {n: v for n, v in primals.items() if n in own}
+        return self._torch.func.functional_call(self._fresh(), state, tuple(args), kwargs)
+
+    def _fresh(self) -> Any:
+        """A copy for what a forward leaves on the module; parameters are shared, functional_call replaces them."""
+        assert self._module is not None
+        try:
+            return copy.deepcopy(self._module, {id(p): p for p in self._module.parameters()})
+        except (RuntimeError, TypeError, ValueError):  # holds something that cannot be copied: a graph, a lock
+            return self._module
