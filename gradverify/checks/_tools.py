@@ -126,10 +126,14 @@ def compared(
             continue
         if np.shape(a) != np.shape(b):
             yield shape_measured(of, np.shape(a), np.shape(b), f"{sentence} (another shape)", facts=told)
-        elif np.size(b):
-            allowed = bound[name] if bound is not None else times * spread_allowed(bench, name, a, b)
-            yield Measurement(of=of, got=np.array(a), want=exact(b), rounding=allowed, scale=largest(b), why=sentence,
-                              facts=told, notes=notes(name))  # fmt: skip
+            continue
+        x, y = np.array(a), np.array(b)
+        same = ~np.isfinite(x) & ~np.isfinite(y)  # a pole stays a pole; "finite" has the say about it
+        x[same] = y[same] = 0
+        if not np.all(same):
+            allowed = bound[name] if bound is not None else times * spread_allowed(bench, name, x, y)
+            yield Measurement(of=of, got=x, want=exact(y), rounding=allowed, scale=largest(y), why=sentence, facts=told,
+                              notes=notes(name))  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

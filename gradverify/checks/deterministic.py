@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._tools import compared, copied, largest, snapshot
-from gradverify.types import Bench, Measurement, leaves
+from gradverify.checks._tools import compared, copied, largest, snapshot, spread_allowed
+from gradverify.types import Array, Bench, Measurement, leaves
 
 
 @registry.check("deterministic", catches=("nondeterministic", "stale-state"), requires=("shape",))
@@ -28,7 +28,13 @@ def deterministic(bench: Bench) -> Iterator[Measurement]:
     why = "differs between two fresh runs at the same point"
     if moved > 0:
         why += f", and so does the output (by up to {moved:.3e}): give the forward a fixed seed or a fixed mask"
-    for m in compared(bench, second, first, "second fresh run", why):
+    bound = {k: _bound(bench, k, g) for k, g in first.items() if g is not None}
+    for m in compared(bench, second, first, "second fresh run", why, bound=bound):
         spread = largest(m.got - m.want.value) if m.got.shape == m.want.value.shape else float("nan")
         said = (f"{m.of.split(':')[0]}: two fresh runs differ by up to {spread:.3e}",) if spread > 0 else ()
         yield replace(m, facts={**m.facts, "spread": spread, "output_spread": moved}, notes=said)
+
+
+def _bound(bench: Bench, name: str, gradient: Array) -> float:
+    """The allowed spread, capped at half the digits: a rounding that was measured on random runs is not rounding."""
+    return min(spread_allowed(bench, name, gradient), float(np.sqrt(bench.eps)) * largest(gradient))

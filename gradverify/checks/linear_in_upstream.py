@@ -33,13 +33,13 @@ def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
         said = ("backward ignores its upstream (which has a default): a convention of losses, multiply by it yourself",)
         yield from compared(bench, at_v, at_u, "any upstream", "changes with the upstream", notes=lambda _: said)
         return
-    zeros = {k: None if g is None else np.zeros_like(g) for k, g in at_u.items()}
+    zeros = {k: None if g is None else np.where(np.isfinite(g), 0, g) for k, g in at_u.items()}
     yield from compared(
         bench, nothing, zeros, "upstream zero", "is not zero for an upstream of zeros",
         bound=dict.fromkeys(zeros, 0.0), facts={"upstream": "zero"},
     )  # fmt: skip
     want = {k: _sum(a, at_u[k], b, at_v.get(k)) for k in at_u}
-    bound = {k: _bound(bench, k, (a, at_u[k]), (b, at_v.get(k))) for k in at_u}
+    bound = {k: _bound(bench, k, (a, g), (b, at_v.get(k))) for k, g in at_u.items() if g is not None}
     yield from compared(
         bench, joint, want, "upstream a u + b v", "is not linear in the upstream",
         bound=bound,
@@ -54,7 +54,8 @@ def _bound(bench: Bench, name: str, *terms: tuple[float, Array | None]) -> float
 
 
 def _sum(a: float, x: Array | None, b: float, y: Array | None) -> Array | None:
-    return None if x is None or y is None else np.asarray(a * x + b * y)
+    with np.errstate(all="ignore"):
+        return None if x is None or y is None else np.asarray(a * x + b * y)
 
 
 def _same(x: Gradients, y: Gradients) -> bool:
