@@ -27,8 +27,9 @@ def csv(report: ReportLike) -> Iterator[str]:
         row["notes"], row["blind_spots"] = "; ".join(f.notes), "; ".join(f.blind_spots)
         row["facts"] = json.dumps(row["facts"]) if f.facts else ""
         line = io.StringIO()
-        writer.writer(line, lineterminator="").writerow(cell(name, row[name]) for name in FIELDS)
-        yield line.getvalue()
+        writer.writer(line).writerow(cell(name, row[name]) for name in FIELDS)
+        # the writer's own line end, so that it quotes cells with line breaks; the format's lines have none
+        yield line.getvalue().removesuffix("\r\n")
 
 
 def cell(name: str, value: Any) -> Any:

@@ -1,0 +1,3 @@
+"""Shared by all tests: ``pytester`` runs pytest within pytest."""
+
+pytest_plugins = ["pytester"]
