@@ -59,6 +59,7 @@ class Forward:
         self.evaluations = 0
         self.seconds = 0.0
         self._origin: Array | None = None
+        self._out: Out | None = None
         self._dtype: np.dtype[Any] | None = None
 
     def vector(self, changed: Mapping[str, Array] | None = None) -> Array:
@@ -69,6 +70,7 @@ class Forward:
             with quiet():
                 out = evaluate(self.adapter, case)
             if self._dtype is None:
+                self._out = out
                 self._dtype = np.result_type(*(np.asarray(v).dtype for v in leaves(out).values()))
             result = flat(out)
         except (ArithmeticError, ValueError, AdapterError, np.linalg.LinAlgError):
@@ -88,6 +90,13 @@ class Forward:
         if self._origin is None:
             self._origin = self.vector()
         return self._origin
+
+    @property
+    def out(self) -> Out:
+        """The output at the case itself in the forward's own form."""
+        _ = self.origin
+        assert self._out is not None  # set by the first evaluation
+        return self._out
 
     @property
     def eps(self) -> float:

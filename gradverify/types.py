@@ -77,7 +77,7 @@ class Adapter(Protocol):
     ``evaluate(case) -> Out``                 the forward alone, on a fresh state
     ``evaluate_many(case, stacked) -> Out``   the forward at stacked primals (leading axis), or raises Unsupported
     ``jvp(case, tangents) -> Out``            the implementation's own forward mode
-    ``call(primals, constants) -> Any``       the forward on foreign arrays (traced, complex, torch), as they are
+    ``call(primals, constants) -> Any``       the output of the forward on foreign arrays (traced, complex, torch)
     ``framework``                             ``"numpy"`` or ``"torch"``: the arrays that ``call`` understands
     ``parameters() -> dict[str, Array]``      primals found on the object, at their current values
     ``dtype``                                 name of the storage dtype when NumPy has none ("bfloat16")
@@ -129,6 +129,7 @@ class Measurement:
     of: str
     got: Array
     want: Estimate
+    oracle: str = ""
     rounding: Array | float = 0.0
     scale: float = 0.0
     ask: float = 1e-4
@@ -190,7 +191,11 @@ class Bench(Protocol):
     adapter: Adapter
     case: Case  #: with the upstream filled in
     rng: np.random.Generator
-    eps: float  #: unit roundoff of the dtype that the implementation computes in
+
+    @property
+    def eps(self) -> float:
+        """Unit roundoff of the dtype that the implementation computes in."""
+        ...
 
     @property
     def upstream(self) -> Out:
@@ -203,6 +208,10 @@ class Bench(Protocol):
 
     def gradients(self, upstream: Out | None = None) -> dict[str, Array | None]:
         """Validated gradients of a fresh run, cached per upstream given as ``None``."""
+        ...
+
+    def settled(self) -> tuple[Measurement, ...]:
+        """The gradients of the case against the oracles, one measurement per primal or probe; cached."""
         ...
 
     def rounding(self, name: str) -> Array:

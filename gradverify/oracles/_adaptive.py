@@ -31,7 +31,7 @@ def differentiate(sample: Sampler, scales: Array, *, accept: Array | float, at: 
     """
     lines = len(scales)
     accept = np.broadcast_to(np.asarray(accept, dtype=float), (lines,))
-    first = 2.0 ** np.round(np.log2(scales)) / 8.0
+    first = scales / 8.0
     ladders = [_Ladder(first[i]) for i in range(lines)]
     state = np.array(["down"] * lines, dtype=object)
     blocks_up, blocks_down = np.zeros(lines, int), np.zeros(lines, int)

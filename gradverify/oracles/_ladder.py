@@ -103,15 +103,15 @@ def slopes(steps: Array, plus: Array, minus: Array, noise: Array) -> Slopes:
 
         # a kink: the one-sided derivatives differ by more than they can be wrong
         level = np.argmin(right.error + left.error, axis=1)
-        (r, r_error, _), (l, l_error, _) = right.at(level), left.at(level)
-        apart = np.abs(r - l)
+        (r, r_error, _), (q, q_error, _) = right.at(level), left.at(level)
+        apart = np.abs(r - q)
         kink = (
-            np.isfinite(apart) & (apart > 2 * (r_error + l_error)) & (apart > 1e-9 * np.maximum(np.abs(r), np.abs(l)))
+            np.isfinite(apart) & (apart > 2 * (r_error + q_error)) & (apart > 1e-9 * np.maximum(np.abs(r), np.abs(q)))
         )
         kink &= ~(error < apart / 4)
-        lower = np.where(r < l, r - r_error, l - l_error)
-        upper = np.where(r < l, l + l_error, r + r_error)
-        value, error = np.where(kink, (r + l) / 2, value), np.where(kink, (upper - lower) / 2, error)
+        lower = np.where(r < q, r - r_error, q - q_error)
+        upper = np.where(r < q, q + q_error, r + r_error)
+        value, error = np.where(kink, (r + q) / 2, value), np.where(kink, (upper - lower) / 2, error)
 
         # the edge of a domain: the function exists on one side only
         for this, there in ((right, minus), (left, plus)):

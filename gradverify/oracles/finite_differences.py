@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -57,10 +58,13 @@ class FiniteDifferences:
             self._noise[key] = max(1.0, 2 * sigma / base) if np.isfinite(sigma) and base > 0 else 1.0
         return self._noise[key]
 
-    def entries(self, forward: Forward, name: str, indices: Array, *, accept: float) -> Slopes:
+    def entries(
+        self, forward: Forward, name: str, indices: Array, *, accept: Array | float, shrink: float = 1.0
+    ) -> Slopes:
         """Derivatives of phi along single entries of a primal.
 
         indices  (n,) flat indices; accept: absolute error at which an entry is finished
+        shrink   another ladder for a second opinion: all steps times this
         """
         base = forward.base[name]
         flat_base = base.ravel()
@@ -74,7 +78,7 @@ class FiniteDifferences:
                 values[row], noise[row] = forward.along({name: unit.reshape(base.shape)}, list(steps[row]))
             return values, noise * excess
 
-        scales = self.scales(forward, name).ravel()[indices]
+        scales = self.scales(forward, name).ravel()[indices] * shrink
         return differentiate(sample, scales, accept=accept, at=flat_base[indices].real.astype(float))
 
     def along(self, forward: Forward, tangent: Mapping[str, Array], *, accept: float) -> Slopes:
@@ -87,25 +91,37 @@ class FiniteDifferences:
 
         return differentiate(sample, np.ones(1), accept=accept)
 
-    def gradient(self, forward: Forward, *, accept: Mapping[str, float]) -> dict[str, Estimate]:
+    def gradient(self, forward: Forward, *, accept: Mapping[str, float]) -> dict[str, Bracketed]:
         """Every entry of every primal; ``accept`` is the absolute error asked for, by primal."""
         found = {}
         for name in forward.names:
             base = forward.base[name]
             if not base.size:
-                found[name] = Estimate(value=np.zeros(base.shape), error=np.zeros(base.shape))
+                empty = np.zeros(base.shape)
+                found[name] = Bracketed(Estimate(value=empty, error=empty), empty, empty)
                 continue
             slopes = self.entries(forward, name, np.arange(base.size), accept=accept[name])
-            found[name] = estimate_of(slopes, base.shape)
+            found[name] = bracketed(slopes, base.shape)
         return found
 
 
-def estimate_of(slopes: Slopes, shape: tuple[int, ...]) -> Estimate:
-    """Slopes as an Estimate; "does not know" is NaN."""
+@dataclass(frozen=True)
+class Bracketed:
+    """An estimate with the interval of the one-sided derivatives (equal ends where the function is smooth)."""
+
+    estimate: Estimate
+    lower: Array
+    upper: Array
+
+
+def bracketed(slopes: Slopes, shape: tuple[int, ...]) -> Bracketed:
+    """Slopes of all entries of an array; "does not know" is NaN, at a kink the interval carries the error."""
     error = np.where(np.isfinite(slopes.error), slopes.error, np.nan)
+    error = np.where(slopes.kink, 0.0, error)
     notes = []
     if slopes.kink.any():
         notes.append(f"{int(slopes.kink.sum())} entries at a kink")
     if slopes.one_sided.any():
         notes.append(f"{int(slopes.one_sided.sum())} entries at the edge of the domain, one-sided")
-    return Estimate(value=slopes.value.reshape(shape), error=error.reshape(shape), note="; ".join(notes))
+    estimate = Estimate(value=slopes.value.reshape(shape), error=error.reshape(shape), note="; ".join(notes))
+    return Bracketed(estimate, slopes.lower.reshape(shape), slopes.upper.reshape(shape))

@@ -1,0 +1,131 @@
+"""``verify``: the one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradverify import runner
+from gradverify.adapters._adapt import adapt
+from gradverify.errors import UsageError
+from gradverify.inputs import arrays_of, as_out, plain_constants, stored
+from gradverify.report import Report
+from gradverify.surrogates import truth_of
+from gradverify.types import Adapter, Case, Finding, differentiable
+
+
+def verify(
+    subject: Any,
+    primals: Mapping[str, Any] | None = None,
+    *,
+    constants: Mapping[str, Any] | None = None,
+    upstream: Any = None,
+    wrt: Sequence[str] | None = None,
+    checks: Sequence[str] | None = None,
+    oracles: Sequence[str] | None = None,
+    level: str = "standard",
+    device: str | None = None,
+    dtype: str | None = None,
+    tolerance: float | None = None,
+    surrogate: Callable[..., Any] | str | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    repeat: Callable[[str], str] | None = None,
+) -> Report:
+    """Is the gradient of ``subject`` right at ``primals``, how sure are we, where is it wrong, and why.
+
+    subject    two functions ``(forward, backward)``; an object with forward/backward; a function returning
+               ``(loss, gradients)``; a ``torch.autograd.Function``; a ``torch.nn.Module``; an Adapter
+    primals    name -> array (or torch tensor) to differentiate; parameters found on an object are added
+    constants  name -> anything handed to the forward unchanged: labels, masks, settings
+    upstream   the cotangent, shaped like the output; drawn at random if absent
+    wrt        judge the gradients of these primals only
+    checks     names of checks (``gradverify list checks``); default: all of ``level``
+    oracles    names of oracles that may be consulted; default: all that apply
+    level      "quick", "standard" or "thorough"
+    device     for torch subjects, e.g. "cuda"
+    dtype      compute in this precision: "float64", "float32", "float16", "bfloat16"; default: the arrays' own
+    tolerance  relative to the largest entry of each gradient, in place of the derived budget; 0 means 0
+    surrogate  backward is deliberately not the derivative: a function whose derivative it is, or a sentence that
+               says why, which leaves the value unjudged
+    seed       of everything drawn
+    Returns a Report. Raises UsageError for a call that does not fit, AdapterError for a subject that cannot be driven.
+    """
+    start = time.perf_counter()
+    given = arrays_of(primals or {}, dtype)
+    fixed = plain_constants(constants or {}, dtype, given)
+    adapter: Adapter = adapt(subject, primals or given, constants=fixed, device=device, dtype=dtype)
+    found = _parameters(adapter, given, dtype)
+    case = Case(name=name or "given", primals={**given, **found}, constants=fixed, upstream=as_out(upstream, dtype))
+    _usable(case, adapter)
+    truth, unjudged = truth_of(surrogate, adapter, case)
+    plan = runner.Plan(
+        adapter=stored(adapter, dtype),
+        case=case,
+        checks=runner.choose(tuple(checks) if checks is not None else None, level),
+        level=level,
+        oracles=_known_oracles(oracles),
+        tolerance=_tolerance(tolerance),
+        seed=seed,
+        truth=truth,
+        unjudged=unjudged,
+        repeat=repeat or _repeat(adapter, seed),
+    )
+    findings = _only(list(runner.run(plan)), case, wrt)
+    return Report.of(findings, seconds=time.perf_counter() - start, seed=seed, level=level, adapter=adapter.name)
+
+
+def _parameters(adapter: Adapter, given: Mapping[str, Any], dtype: str | None) -> dict[str, Any]:
+    """Primals that live on the object, at their current values."""
+    own = getattr(adapter, "parameters", None)
+    return {k: v for k, v in arrays_of(own(), dtype).items() if k not in given} if own is not None else {}
+
+
+def _usable(case: Case, adapter: Adapter) -> None:
+    if not case.primals:
+        raise UsageError(
+            f"no primals: {adapter.name} has no parameters of its own and none were given; "
+            "write gv.verify(subject, {'x': x}) with the arrays to differentiate"
+        )
+    if not any(differentiable(v) for v in case.primals.values()):
+        said = ", ".join(f"{k} is {v.dtype}" for k, v in case.primals.items())
+        raise UsageError(f"none of the primals is floating-point ({said}); write {{'x': x.astype(float)}}")
+    for k, v in case.primals.items():
+        if differentiable(v) and np.isnan(v).any():
+            at = tuple(int(i) for i in np.argwhere(np.isnan(v))[0])
+            raise UsageError(f"primal {k!r} is NaN at {at}: there is no derivative there; give finite numbers")
+
+
+def _known_oracles(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    from gradverify import registry
+
+    return None if names is None else tuple(registry.oracle[n].name for n in names)
+
+
+def _tolerance(value: float | None) -> float | None:
+    if value is not None and not value >= 0:
+        raise UsageError(f"tolerance={value!r}; it is relative and not negative, for example tolerance=1e-6")
+    return value
+
+
+def _repeat(adapter: Adapter, seed: int) -> Callable[[str], str]:
+    return lambda check: f'gv.verify(..., checks=["{check}"], seed={seed})  # {adapter.name}'
+
+
+def _only(findings: list[Finding], case: Case, wrt: Sequence[str] | None) -> list[Finding]:
+    """Findings about other primals than those of ``wrt`` are left out."""
+    if wrt is None:
+        return findings
+    unknown = [n for n in wrt if n not in case.primals]
+    if unknown:
+        raise UsageError(f"wrt names {', '.join(unknown)}; the primals are {', '.join(case.primals)}")
+    kept = []
+    for f in findings:
+        about = f.facts.get("primal")
+        if about is None or about in wrt:
+            kept.append(f)
+    return [replace(f) for f in kept]

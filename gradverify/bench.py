@@ -1,0 +1,203 @@
+"""The bench of one (adapter, case): what a check may ask for, every answer on private copies."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from gradverify import rounding
+from gradverify.consult import Consultation
+from gradverify.errors import AdapterError
+from gradverify.sampling import quiet
+from gradverify.types import (
+    Adapter,
+    Array,
+    Case,
+    Gradients,
+    Measurement,
+    Out,
+    Run,
+    differentiable,
+    leaves,
+    like,
+    rng_for,
+)
+
+#: unit roundoff (spacing of 1.0) of storage dtypes that NumPy does not have
+STORAGE_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Watched(Case):
+    """A case that keeps what it handed out."""
+
+    keep: Callable[[dict[str, Array]], None]
+    source: Case
+
+    def thawed(self) -> dict[str, Array]:
+        handed = self.source.thawed()
+        self.keep(handed)
+        return handed
+
+
+class LiveBench:
+    """See ``gradverify.types.Bench``.
+
+    case     its upstream is drawn here if it has none: normal numbers, never uniform
+    level    "quick", "standard" or "thorough"
+    oracles  names that may be consulted, ``None`` for all
+    truth    an adapter whose forward the oracles differentiate instead (a surrogate), or None
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        case: Case,
+        *,
+        level: str = "standard",
+        seed: int = 0,
+        oracles: tuple[str, ...] | None = None,
+        truth: Adapter | None = None,
+    ) -> None:
+        self.adapter, self.level, self.seed, self.oracles = adapter, level, seed, oracles
+        self.truth = truth or adapter
+        self.case = case
+        first = self.run()
+        self.out = like(first.out, {k: np.array(v) for k, v in leaves(first.out).items()})
+        self.case = replace(case, upstream=self._upstream(case))
+        self.rng = rng_for(seed, adapter.name, case.name)
+        self._gradients: dict[str, Array | None] | None = None
+        self._rounding: dict[str, Array] | None = None
+        self._settled: tuple[Measurement, ...] | None = None
+        self.consultation: Consultation | None = None
+
+    @property
+    def upstream(self) -> Out:
+        """The cotangent of the case."""
+        assert self.case.upstream is not None  # drawn in the constructor
+        return self.case.upstream
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What the adapter says of its API."""
+        return frozenset(getattr(self.adapter, "traits", frozenset()))
+
+    @property
+    def eps(self) -> float:
+        """Unit roundoff of the dtype that the implementation computes in: the coarsest of inputs and output."""
+        kinds = [v.dtype for v in self.case.primals.values()] + [np.asarray(v).dtype for v in leaves(self.out).values()]
+        known = [float(np.finfo(k).eps) for k in kinds if k.kind in "fc"]
+        return max([*known, STORAGE_EPS.get(str(getattr(self.adapter, "dtype", None) or ""), 0.0)])
+
+    def eps_of(self, name: str) -> float:
+        """Unit roundoff of one gradient: of its own dtype, its primal's and the adapter's storage dtype."""
+        found = [self.case.primals[name].dtype]
+        gradient = self.gradients().get(name)
+        if gradient is not None:
+            found.append(np.asarray(gradient).dtype)
+        sizes = [float(np.finfo(k).eps) for k in found if k.kind in "fc"]
+        return max([*sizes, STORAGE_EPS.get(str(getattr(self.adapter, "dtype", None) or ""), 0.0)])
+
+    def run(self, case: Case | None = None) -> Run:
+        """A fresh forward at ``case``; ``given`` and ``constants`` are the very objects that it received."""
+        case = case or self.case
+        handed: dict[str, Array] = {}
+        constants = _copied(case.constants)
+        plain = {f.name: getattr(case, f.name) for f in fields(Case)}
+        watched = _Watched(**{**plain, "constants": constants}, keep=handed.update, source=case)
+        with quiet():
+            out, pullback = self.adapter.vjp(watched)
+
+        def pull(upstream: Out) -> Gradients:
+            with quiet():
+                return pullback(upstream)
+
+        return Run(given=handed, constants=constants, out=out, pullback=pull)
+
+    def gradients(self, upstream: Out | None = None) -> dict[str, Array | None]:
+        """Gradients of a fresh run, by primal; those of the case's own upstream are kept."""
+        if upstream is not None:
+            return dict(self.run().pullback(upstream))
+        if self._gradients is None:
+            found = self.run().pullback(_writable(self.upstream))
+            self._gradients = {k: None if g is None else np.array(g, copy=True) for k, g in found.items()}
+        return self._gradients
+
+    def gradients_at(self, case: Case) -> Gradients:
+        """Gradients of a fresh run at another case with the same upstream."""
+        return self.run(case).pullback(_writable(case.upstream if case.upstream is not None else self.upstream))
+
+    def rounding(self, name: str) -> Array:
+        """Measured absolute rounding of the gradient of primal ``name`` (same shape)."""
+        if self._rounding is None:
+            got = self.gradients()
+            names = [k for k, g in got.items() if g is not None and differentiable(self.case.primals[k])]
+            self._rounding = rounding.measure(
+                self.gradients_at,
+                self.case,
+                {k: got[k] for k in names},
+                {k: self.eps_of(k) for k in names},
+                framework=str(getattr(self.adapter, "framework", "numpy")),
+                rng=rng_for(self.seed, self.adapter.name, self.case.name, "rounding"),
+            )
+        return self._rounding[name]
+
+    def settled(self) -> tuple[Measurement, ...]:
+        """The gradients of the case against the oracles; cached."""
+        if self._settled is None:
+            got = self.gradients()
+            names = [k for k, v in self.case.primals.items() if differentiable(v)]
+            self.consultation = Consultation(
+                self.truth,
+                self.case,
+                {k: got.get(k) for k in names},
+                rounding=self.rounding,
+                eps={k: self.eps_of(k) for k in names},
+                level=self.level,
+                oracles=self.oracles,
+                seed=self.seed,
+            )
+            self._settled = tuple(self.consultation.settle())
+        return self._settled
+
+    def _upstream(self, case: Case) -> Out:
+        shapes = {k: np.asarray(v) for k, v in leaves(self.out).items()}
+        if case.upstream is not None:
+            given = {k: np.asarray(v) for k, v in leaves(case.upstream).items()}
+            if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in shapes.items()}:
+                said = {k or "out": v.shape for k, v in given.items()}
+                want = {k or "out": v.shape for k, v in shapes.items()}
+                raise AdapterError(
+                    f"the upstream has shape {said}, the forward's output {want}; give one like the output"
+                )
+            return like(self.out, {k: given[k].astype(shapes[k].dtype) for k in shapes})
+        if self.traits & {"no-upstream", "upstream-optional"} and all(v.size == 1 for v in shapes.values()):
+            return like(self.out, {k: np.ones(v.shape, _float(v)) for k, v in shapes.items()})
+        rng = rng_for(self.seed, case.name, "upstream")
+        drawn = {k: rng.standard_normal(v.shape) for k, v in shapes.items()}
+        # no entry near zero: an upstream of 0 asks nothing of its output
+        drawn = {k: np.asarray(np.sign(v) * (0.25 + np.abs(v)), dtype=_float(shapes[k])) for k, v in drawn.items()}
+        return like(self.out, drawn)
+
+
+def _float(v: Array) -> np.dtype[Any]:
+    return v.dtype if v.dtype.kind in "fc" else np.dtype(float)
+
+
+def _writable(upstream: Out) -> Out:
+    return like(upstream, {k: np.array(v, copy=True) for k, v in leaves(upstream).items()})
+
+
+def _copied(constants: Mapping[str, Any]) -> dict[str, Any]:
+    """Private constants; what cannot be copied (a module, an open file) is handed over as it is."""
+    copies = {}
+    for k, v in constants.items():
+        try:
+            copies[k] = copy.deepcopy(v)
+        except Exception:  # noqa: BLE001  (any object may refuse to be copied, in its own way)
+            copies[k] = v
+    return copies

@@ -1,0 +1,317 @@
+"""Consulting the oracles about one gradient until it is settled.
+
+1. An autodiff of the forward answers for all entries at once; differences along a few directions confirm it.
+2. Where there is none, or the two disagree, differences answer for every entry when that is affordable.
+3. Entries that do not match are looked at one by one: the one-sided derivatives (a kink?), the other conventions at
+   ties, a second ladder. Only what survives is reported as different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gradverify import probes
+from gradverify.errors import AdapterError, Unsupported
+from gradverify.oracles._ladder import Slopes
+from gradverify.oracles.finite_differences import FiniteDifferences
+from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
+from gradverify.rounding import FLOOR
+from gradverify.sampling import Forward
+from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for
+
+CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
+WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
+SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences of every entry may cost
+DIRECTIONS = {"quick": 1, "standard": 2, "thorough": 4}
+
+
+@dataclass
+class Answer:
+    """What is known of one gradient so far."""
+
+    estimate: Estimate
+    oracle: str
+    lower: Array
+    upper: Array
+    notes: list[str] = field(default_factory=list)
+
+
+class Consultation:
+    """One gradient, several oracles.
+
+    adapter    whose forward is differentiated: the implementation's own, or a surrogate's
+    got        the gradients to be settled, ``None`` for "not differentiable"
+    rounding   name of a primal -> measured absolute rounding of its gradient; costs backward passes, so asked late
+    eps        unit roundoff of each gradient
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        case: Case,
+        got: Gradients,
+        *,
+        rounding: Callable[[str], Array],
+        eps: Mapping[str, float],
+        level: str,
+        oracles: tuple[str, ...] | None,
+        seed: int,
+    ) -> None:
+        self.adapter, self.case, self.level, self.seed = adapter, case, level, seed
+        self.rounding, self.eps, self.oracles = rounding, eps, oracles
+        self.forward = Forward(adapter, case)
+        self.names = self.forward.names
+        self.missing = {k for k in self.names if got.get(k) is None}
+        self.got: dict[str, Array] = {
+            k: np.zeros(case.primals[k].shape) if got.get(k) is None else np.asarray(got[k]) for k in self.names
+        }
+        self.differences = FiniteDifferences()
+        self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
+        self.disagreements: list[str] = []
+        self.autodiff: Autodiff | None = None
+
+    def settle(self) -> list[Measurement]:
+        """One measurement per primal (or per probe where entries were unaffordable)."""
+        answers = self._autodiff()
+        if answers is None:
+            answers = self._every_entry()
+        if answers is None:
+            return self._along_directions()
+        return [self._compare(name, answers[name]) for name in self.names]
+
+    def allows(self, oracle: str) -> bool:
+        """Whether the user's choice of oracles includes this one."""
+        return self.oracles is None or oracle in self.oracles
+
+    def _autodiff(self) -> dict[str, Answer] | None:
+        oracle = TorchAutograd()
+        if not self.allows(oracle.name):
+            return None
+        reason = oracle.supports(self.adapter, self.case)
+        if not reason:
+            try:
+                self.autodiff = oracle.gradient(self.adapter, self.forward.case, self.forward.out)
+            except Unsupported as error:
+                reason = str(error)
+            except Exception as error:  # noqa: BLE001  (user code on foreign arrays may fail in any way: it declines)
+                reason = f"{type(error).__name__} under tracing: {error}"
+        if reason or self.autodiff is None:
+            self.declined[oracle.name] = reason
+            return None
+        answers = {k: _plain(v, oracle.name) for k, v in self.autodiff.gradients.items()}
+        if not self._confirmed(answers):
+            self.autodiff = None
+            return None
+        return answers
+
+    def _confirmed(self, answers: Mapping[str, Answer]) -> bool:
+        """Differences along random directions must agree with the autodiff, or it is not believed."""
+        if not self.allows("finite-differences"):
+            return True
+        for i in range(DIRECTIONS[self.level]):
+            tangent = probes.direction(
+                {k: self.differences.scales(self.forward, k) for k in self.names},
+                {k: answers[k].estimate.value for k in self.names},
+                rng_for(self.seed, self.case.name, "direction", str(i)),
+            )
+            said = sum(float(np.nansum(answers[k].estimate.value * tangent[k])) for k in self.names)
+            doubt = sum(float(np.nansum(answers[k].estimate.error * np.abs(tangent[k]))) for k in self.names)
+            unknown = any(np.isnan(answers[k].estimate.error).any() for k in self.names)
+            size = sum(float(np.nansum(np.abs(answers[k].estimate.value * tangent[k]) ** 2)) for k in self.names) ** 0.5
+            slopes = self.differences.along(self.forward, tangent, accept=1e-7 * size)
+            value, error = float(slopes.value[0]), float(slopes.error[0])
+            if unknown or not np.isfinite(error):
+                continue
+            low, high = min(float(slopes.lower[0]), value - error), max(float(slopes.upper[0]), value + error)
+            slack = doubt + 1e-12 * size
+            if not low - slack <= said <= high + slack:
+                self.disagreements.append(
+                    f"along direction {i} torch-autograd says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
+                )
+                return self._tie_broken(tangent)
+            for k in self.names:
+                answers[k].oracle = "torch-autograd+finite-differences"
+        return True
+
+    def _tie_broken(self, tangent: Mapping[str, Array]) -> bool:
+        """A second ladder decides whether the disagreement is real."""
+        half = {k: 0.37 * v for k, v in tangent.items()}
+        answers = self.autodiff.gradients if self.autodiff else {}
+        said = sum(float(np.nansum(answers[k].value * half[k])) for k in self.names)
+        slopes = self.differences.along(self.forward, half, accept=1e-7 * abs(said))
+        error = 2 * float(slopes.error[0])
+        agreed = bool(np.isfinite(error) and abs(float(slopes.value[0]) - said) <= error + 1e-12 * abs(said))
+        if agreed:
+            self.disagreements.pop()
+        return agreed
+
+    def affordable(self) -> bool:
+        """Whether differences of every entry stay within the level's time."""
+        entries = sum(self.forward.base[k].size for k in self.names)
+        return entries * 16 * self.forward.cost() <= SECONDS[self.level]
+
+    def _every_entry(self) -> dict[str, Answer] | None:
+        if not self.allows("finite-differences") or not self.affordable():
+            return None
+        accept = {k: 1e-8 * self._size(k) for k in self.names}
+        found = self.differences.gradient(self.forward, accept=accept)
+        answers = {}
+        for k, b in found.items():
+            answers[k] = Answer(
+                b.estimate, "finite-differences", b.lower, b.upper, [b.estimate.note] if b.estimate.note else []
+            )
+        return answers
+
+    def _along_directions(self) -> list[Measurement]:
+        return probes.measure(self)
+
+    def _size(self, name: str) -> float:
+        """Natural magnitude of a gradient: its own largest entry, or what its terms would be if it is zero."""
+        got = np.abs(self.got[name][np.isfinite(self.got[name])]).astype(float)
+        if got.size and got.max() > 0:
+            return float(got.max())
+        scale = self.differences.scales(self.forward, name)
+        return (
+            float(self.forward.noise_of(self.forward.origin) / self.forward.eps / np.median(scale))
+            if scale.size
+            else 0.0
+        )
+
+    # --- one primal -------------------------------------------------------------------------------------------
+
+    def _compare(self, name: str, answer: Answer) -> Measurement:
+        got = self.got[name]
+        if got.shape != answer.estimate.value.shape:
+            return self._measurement(name, answer, 0.0)
+        size = np.abs(answer.estimate.value[np.isfinite(answer.estimate.value)])
+        allowance: Array | float = FLOOR * self.eps[name] * (float(size.max()) if size.size else 0.0)
+        if self._different(name, answer, allowance).any() and name not in self.missing:
+            allowance = np.maximum(self.rounding(name), allowance)
+        if self._different(name, answer, allowance).any():
+            answer = self._other_conventions(name, answer, allowance)
+        different = self._different(name, answer, allowance)
+        if different.any() and self.allows("finite-differences"):
+            answer = self._one_by_one(name, answer, allowance, different)
+        return self._measurement(name, answer, allowance)
+
+    def _different(self, name: str, answer: Answer, allowance: Array | float) -> Array:
+        got, want = self.got[name], answer.estimate
+        with np.errstate(invalid="ignore"):
+            inside = (
+                (got >= answer.lower - allowance) & (got <= answer.upper + allowance) & (answer.upper > answer.lower)
+            )
+            close = np.abs(got - want.value) <= want.error + allowance
+        same = (got == want.value) & ~np.isnan(want.error)
+        unknown = np.isnan(want.error)
+        result: Array = ~(inside | close | same) | unknown
+        return result
+
+    def _other_conventions(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
+        """At a kink the forward's autodiff knows one convention; the implementation may follow another."""
+        if self.autodiff is None or not self.autodiff.kinks:
+            return answer
+        for ties in CONVENTIONS:
+            try:
+                other = TorchAutograd().gradient(self.adapter, self.forward.case, self.forward.out, ties=ties)
+            except (Unsupported, AdapterError):
+                return answer
+            candidate = _plain(other.gradients[name], answer.oracle)
+            if not self._different(name, candidate, allowance).any():
+                candidate.notes = [
+                    *answer.notes,
+                    f"at a kink or tie the convention is {ties!r} ({'; '.join(other.kinks)})",
+                ]
+                return candidate
+        return answer
+
+    def _one_by_one(self, name: str, answer: Answer, allowance: Array | float, different: Array) -> Answer:
+        """Differences at the entries that differ: is it a kink, the oracle, or the implementation."""
+        where = np.flatnonzero(different.ravel())
+        gaps = np.abs(self.got[name] - answer.estimate.value).ravel()[where]
+        order = np.argsort(-np.nan_to_num(gaps, nan=np.inf))
+        rng = rng_for(self.seed, self.case.name, name, "entries")
+        picked = where[order[:WORST]]
+        rest = where[order[WORST:]]
+        if rest.size:
+            picked = np.concatenate([picked, rng.choice(rest, min(RANDOM, rest.size), replace=False)])
+        answer, cleared = self._looked_at(name, answer, allowance, picked)
+        if cleared and rest.size:
+            # everything looked at turned out to be right: look at the others too before saying so
+            others = np.setdiff1d(where, picked)
+            budget = SECONDS[self.level] / max(self.forward.cost(), 1e-9) / 40
+            answer, _ = self._looked_at(name, answer, allowance, others[: int(budget)])
+        return answer
+
+    def _looked_at(self, name: str, answer: Answer, allowance: Array | float, picked: Array) -> tuple[Answer, bool]:
+        got, want = self.got[name].ravel(), answer.estimate
+        gaps = np.abs(got[picked].astype(float) - want.value.ravel()[picked])
+        reference = np.where(np.isfinite(gaps) & (gaps > 0), gaps, self._size(name))
+        only_differences = answer.oracle == "finite-differences"
+        found = self.differences.entries(
+            self.forward, name, picked, accept=0.02 * reference, shrink=0.37 if only_differences else 1.0
+        )
+        value, error = want.value.ravel().copy(), want.error.ravel().copy()
+        lower, upper = answer.lower.ravel().copy(), answer.upper.ravel().copy()
+        allowed = np.broadcast_to(
+            np.asarray(allowance, float), got.shape if np.ndim(allowance) == 0 else np.shape(allowance)
+        ).ravel()
+        cleared, notes, kinks = True, list(answer.notes), 0
+        for row, i in enumerate(picked):
+            _merge(found, row, int(i), (value, error, lower, upper))
+            kinks += int(upper[i] > lower[i])
+            inside = lower[i] - allowed[i] <= got[i] <= upper[i] + allowed[i] and upper[i] > lower[i]
+            cleared &= bool(inside or abs(got[i] - value[i]) <= error[i] + allowed[i])
+        shape = want.value.shape
+        if kinks:
+            notes.append(f"{kinks} entries lie at a kink; accepted inside the interval of the one-sided derivatives")
+        oracle = answer.oracle if "finite-differences" in answer.oracle else f"{answer.oracle}+finite-differences"
+        estimate = replace(want, value=value.reshape(shape), error=error.reshape(shape))
+        return Answer(estimate, oracle, lower.reshape(shape), upper.reshape(shape), notes), cleared
+
+    def _measurement(self, name: str, answer: Answer, allowance: Array | float) -> Measurement:
+        facts: dict[str, object] = {"primal": name}
+        if self.autodiff is not None and self.autodiff.kinks:
+            facts["kinks"] = list(self.autodiff.kinks)
+        why = ""
+        if name in self.missing:
+            facts["none"] = True
+            why = f"backward gave no gradient (None) for {name}, which the output depends on"
+        natural = 0.0
+        if not np.any(answer.estimate.value):
+            natural = self._size(name)
+        return Measurement(
+            of=f"gradient of {name}",
+            got=self.got[name],
+            want=answer.estimate,
+            oracle=answer.oracle,
+            rounding=allowance,
+            scale=natural,
+            ask=max(self.eps[name], self.forward.eps) ** 0.25,
+            lower=answer.lower,
+            upper=answer.upper,
+            why=why,
+            notes=tuple(n for n in answer.notes if n),
+            facts=facts,
+        )
+
+
+def _plain(estimate: Estimate, oracle: str) -> Answer:
+    return Answer(estimate, oracle, estimate.value, estimate.value, [estimate.note] if estimate.note else [])
+
+
+def _merge(found: Slopes, row: int, i: int, into: tuple[Array, Array, Array, Array]) -> None:
+    """What differences say of entry ``i``: a kink replaces the estimate, a smooth disagreement takes its place too."""
+    value, error, lower, upper = into
+    f_value, f_error = found.value[row], found.error[row]
+    if found.kink[row]:
+        lower[i], upper[i] = found.lower[row], found.upper[row]
+        value[i], error[i] = f_value, 0.0
+    elif np.isfinite(f_error):
+        known = np.isfinite(error[i])
+        agrees = known and abs(f_value - value[i]) <= f_error + error[i]
+        if not known or (not agrees and upper[i] == lower[i]):
+            value[i], error[i] = f_value, f_error
+            lower[i] = upper[i] = f_value

@@ -1,0 +1,139 @@
+"""PyTorch autograd of the forward: of torch code directly, of NumPy code through gradverify.tracing."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradverify.errors import Unsupported
+from gradverify.registry import oracle
+from gradverify.sampling import quiet, widened
+from gradverify.types import Adapter, Array, Case, Estimate, Out, differentiable, leaves, like
+
+#: rounding of an autodiff gradient, in units of eps times the largest entry of the tensor
+ROUNDINGS = 32.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autodiff:
+    """Gradients with what was learned on the way."""
+
+    gradients: dict[str, Estimate]
+    kinks: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@oracle("torch-autograd")
+class TorchAutograd:
+    """All entries of all primals for about ten forwards, by PyTorch autograd of the forward itself.
+
+    The user's backward is never used: a torch Function's forward is differentiated as ordinary torch code, a NumPy
+    forward runs unchanged on arrays that speak NumPy's dispatch protocols over torch tensors.
+    Error   rounding only, about 32 eps of the tensor's largest entry in float64; declines where the traced value
+            differs from the plain one or code leaves the protocols
+    """
+
+    name = "torch-autograd"
+    independent = False
+
+    def supports(self, adapter: Adapter, case: Case) -> str:
+        """Needs torch and an adapter whose forward takes foreign arrays."""
+        if importlib.util.find_spec("torch") is None:
+            return "torch is not installed (pip install 'gradverify[torch]')"
+        if getattr(adapter, "call", None) is None:
+            return "the adapter's forward takes no foreign arrays"
+        if any(v.dtype.kind == "c" for v in case.primals.values()):
+            return "complex primals"
+        return ""
+
+    def gradient(
+        self, adapter: Adapter, case: Case, plain: Out, *, ties: str = "first", bend: tuple[int, str] | None = None
+    ) -> Autodiff:
+        """Gradients of <upstream, forward> at ``case`` in float64. Raises Unsupported with what escaped.
+
+        plain  the forward's ordinary value there, which the traced one must equal
+        """
+        if getattr(adapter, "framework", "numpy") == "torch":
+            return _torch(adapter, case, plain)
+        from gradverify.tracing import trace
+
+        primals = {k: widened(v) if differentiable(v) else np.array(v) for k, v in case.primals.items()}
+        with quiet():
+            traced = trace(_call(adapter), primals, case.constants, ties=ties, bend=bend, expect=plain)
+            found = traced.vjp(like(plain, {k: np.asarray(v, dtype=float) for k, v in leaves(_upstream(case)).items()}))
+        return Autodiff(
+            gradients={k: _estimate(found.get(k), v) for k, v in case.primals.items() if differentiable(v)},
+            kinks=traced.kinks,
+            nodes=traced.nodes,
+            notes=tuple(traced.notes),
+        )
+
+
+def _torch(adapter: Adapter, case: Case, plain: Out) -> Autodiff:
+    import torch
+
+    device = getattr(adapter, "device", None) or "cpu"
+    leaf, given = {}, {}
+    for k, v in case.primals.items():
+        tensor = torch.tensor(widened(v) if differentiable(v) else np.array(v), device=device)
+        leaf[k] = tensor.requires_grad_() if differentiable(v) else tensor
+        given[k] = leaf[k].clone()  # not a leaf, so that a forward may work in place on it
+    try:
+        with torch.enable_grad(), quiet():
+            out = _call(adapter)(given, case.constants)
+            outs = leaves(out)
+            for key, value in leaves(plain).items():
+                _same_value(outs[key].detach().double().cpu().numpy(), np.asarray(value))
+            weights = leaves(_upstream(case))
+            total = sum(
+                (outs[k].double() * torch.tensor(np.asarray(w, float), device=device)).sum() for k, w in weights.items()
+            )
+            names = [k for k in leaf if leaf[k].requires_grad]
+            if not getattr(total, "requires_grad", False):
+                raise Unsupported("the forward's output is detached from its inputs")
+            found = torch.autograd.grad(total, [leaf[k] for k in names], allow_unused=True)
+    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, NotImplementedError) as error:
+        raise Unsupported(f"torch cannot differentiate the forward itself: {error}") from error
+    arrays = {k: None if g is None else g.cpu().numpy() for k, g in zip(names, found, strict=True)}
+    return Autodiff(gradients={k: _estimate(arrays[k], case.primals[k]) for k in names})
+
+
+def _same_value(traced: Array, plain: Array) -> None:
+    """The traced forward must be the same function: equal to the rounding of the plain one's dtype."""
+    eps = np.finfo(plain.dtype).eps if plain.dtype.kind == "f" else np.finfo(float).eps
+    eps = max(eps, 2.0**-8 if plain.dtype.itemsize == 2 else 0.0)
+    size = float(np.max(np.abs(plain[np.isfinite(plain)]), initial=0.0))
+    with np.errstate(all="ignore"):
+        close = (
+            np.abs(traced - plain) <= 1e5 * eps * size if eps < 1e-10 else np.abs(traced - plain) <= 1e2 * eps * size
+        )
+    if traced.shape != plain.shape or not np.all(close | ~np.isfinite(plain)):
+        raise Unsupported("the traced value differs from the plain one")
+
+
+def _estimate(gradient: Array | None, primal: Array) -> Estimate:
+    value = np.zeros(primal.shape) if gradient is None else np.asarray(gradient, dtype=float)
+    finite = np.abs(value[np.isfinite(value)])
+    bound = ROUNDINGS * np.finfo(float).eps * (float(finite.max()) if finite.size else 0.0)
+    # autodiff writes NaN also where the derivative exists (0 * inf in an unused branch): it does not know there
+    return Estimate(
+        value=value,
+        error=np.where(np.isfinite(value), bound, np.nan),
+        note="" if gradient is not None else "the forward does not depend on it",
+    )
+
+
+def _upstream(case: Case) -> Out:
+    if case.upstream is None:
+        raise Unsupported("the case has no upstream")
+    return case.upstream
+
+
+def _call(adapter: Adapter) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+    call: Callable[[Mapping[str, Any], Mapping[str, Any]], Any] = adapter.call  # type: ignore[attr-defined]  # optional member, asked for in supports
+    return call

@@ -1,0 +1,73 @@
+"""Points beside the given one, drawn where the given one cannot tell a right gradient from a wrong one.
+
+Shapes and signs are kept, so that the drawn point stays in the domain: a positive array stays positive, a row of
+probabilities sums to one, a symmetric positive definite matrix stays one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from gradverify.types import Array, Case, differentiable, leaves
+
+
+def cannot_tell(case: Case) -> list[str]:
+    """Why a bug could hide at this point, one sentence each; empty for a generic point."""
+    reasons = []
+    for name, v in case.primals.items():
+        if not differentiable(v) or v.size < 2:
+            continue
+        if not np.any(v):
+            reasons.append(f"{name} is all zeros")
+        elif np.all(v == v.ravel()[0]):
+            reasons.append(f"all entries of {name} are equal")
+        elif v.ndim == 2 and v.shape[0] == v.shape[1] and np.array_equal(v, v.T):
+            reasons.append(f"{name} is symmetric")
+    if case.upstream is not None:
+        for v in leaves(case.upstream).values():
+            if np.size(v) > 1 and np.all(np.asarray(v) == np.ravel(v)[0]):
+                reasons.append("all entries of the upstream are equal")
+    return reasons
+
+
+def beside(case: Case, rng: np.random.Generator, name: str) -> Case:
+    """A generic point near ``case``: same shapes, signs and magnitudes; the upstream is left to be drawn."""
+    moved = {k: _moved(v, rng) for k, v in case.primals.items() if differentiable(v)}
+    return replace(case.at(moved), name=name, upstream=None)
+
+
+def _moved(v: Array, rng: np.random.Generator) -> Array:
+    if v.dtype.kind == "c" or not v.size or not np.all(np.isfinite(v)):
+        return v
+    typical = float(np.sqrt(np.mean(np.square(v, dtype=float)))) or 0.5
+    signs = np.ones(v.shape) if np.any(v) and np.all(v >= 0) else rng.choice([-1.0, 1.0], v.shape)
+    drawn = np.where(v != 0, v * rng.uniform(0.6, 1.4, v.shape), signs * typical * rng.uniform(0.2, 1.0, v.shape))
+    return np.asarray(_kept_in_domain(v.astype(float), drawn), dtype=v.dtype)
+
+
+def _kept_in_domain(given: Array, drawn: Array) -> Array:
+    if given.ndim >= 1 and given.shape[-1] > 1 and np.all(given >= 0):
+        sums = given.sum(axis=-1, keepdims=True)
+        if np.allclose(sums, 1.0, rtol=1e-5, atol=0):  # probabilities; only decides where to look, judges nothing
+            result: Array = drawn / drawn.sum(axis=-1, keepdims=True)
+            return result
+    if given.ndim == 2 and given.shape[0] == given.shape[1] and np.array_equal(given, given.T) and _positive(given):
+        lifted = given + 0.1 * np.diag(np.abs(np.diag(drawn)))
+        return lifted
+    return drawn
+
+
+def _positive(matrix: Array) -> bool:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return not np.array_equal(matrix, np.diag(np.diag(matrix)))
+
+
+def finite(out: Mapping[str, Array]) -> bool:
+    """Whether a drawn point is inside the domain of the forward."""
+    return all(np.all(np.isfinite(v)) for v in out.values())

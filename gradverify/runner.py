@@ -1,0 +1,226 @@
+"""plan() says what will be asked, run() asks it. Prints nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradverify import blind, points, registry
+from gradverify.bench import LiveBench
+from gradverify.errors import AdapterError, GradverifyError, UsageError
+from gradverify.evidence import evidence_of
+from gradverify.judge import judge
+from gradverify.registry import Entry
+from gradverify.types import Adapter, Case, Check, Finding, Measurement, Verdict, leaves, rng_for
+
+LEVELS = ("quick", "standard", "thorough")
+VALUE = "pullback-matches-oracle"
+POINTS = {"quick": 1, "standard": 1, "thorough": 3}  #: drawn beside a given point that cannot tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will ask of one adapter at one case.
+
+    truth  an adapter whose forward the oracles use instead (surrogate gradients), or None
+    unjudged  a sentence: the value is deliberately not the derivative and is left unjudged
+    repeat  check name -> the command that asks just this again
+    """
+
+    adapter: Adapter
+    case: Case
+    checks: tuple[Entry[Check], ...]
+    level: str
+    oracles: tuple[str, ...] | None
+    tolerance: float | None
+    seed: int
+    truth: Adapter | None = None
+    unjudged: str = ""
+    repeat: Callable[[str], str] = lambda _: ""
+
+
+def choose(names: tuple[str, ...] | None, level: str) -> tuple[Entry[Check], ...]:
+    """The checks of a level, requirements first; or those named, with what they require.
+
+    Raises UsageError for an unknown level or check.
+    """
+    if level not in LEVELS:
+        raise UsageError(f"level={level!r}; the levels are {', '.join(LEVELS)}")
+    entries = {e.name: e for e in registry.check.entries()}
+    if names is None:
+        rank = LEVELS.index(level)
+        chosen = [n for n, e in entries.items() if LEVELS.index(e.meta.get("level", "standard")) <= rank]
+    else:
+        chosen = [registry.check[n].name for n in names]
+    ordered: list[str] = []
+
+    def add(name: str) -> None:
+        for needed in entries[name].meta.get("requires", ()):
+            add(needed)
+        if name not in ordered:
+            ordered.append(name)
+
+    for name in sorted(chosen, key=lambda n: (n != "shape", n != VALUE, n)):
+        add(name)
+    return tuple(entries[n] for n in ordered)
+
+
+def run(plan: Plan) -> Iterator[Finding]:
+    """The findings, one per judged measurement, in the order of the checks.
+
+    Raises AdapterError when the implementation cannot be driven at the given case at all.
+    """
+    bench = _bench(plan, plan.case)
+    bench.gradients()
+    if reason := _not_a_function(bench):
+        yield _finding(plan, plan.case, VALUE, of="forward", verdict=Verdict.INCONCLUSIVE, why=reason)
+        plan = replace(plan, unjudged=reason)
+    failed: dict[str, str] = {}
+    for entry in plan.checks:
+        broken = next((r for r in entry.meta.get("requires", ()) if r in failed), None)
+        if broken:
+            yield _finding(plan, plan.case, entry.name, verdict=Verdict.SKIPPED, why=f"because {broken} failed")
+            failed.setdefault(entry.name, broken)
+            continue
+        if entry.name == VALUE and plan.unjudged:
+            yield _finding(plan, plan.case, VALUE, verdict=Verdict.SKIPPED, why=plan.unjudged)
+            continue
+        for finding in _asked(plan, bench, entry):
+            if finding.verdict is Verdict.FAIL:
+                failed[entry.name] = finding.why
+            yield finding
+        if entry.name == VALUE:
+            yield from _oracle_findings(plan, bench)
+            if VALUE not in failed:
+                yield from _beside(plan, bench)
+
+
+def _bench(plan: Plan, case: Case) -> LiveBench:
+    return LiveBench(plan.adapter, case, level=plan.level, seed=plan.seed, oracles=plan.oracles, truth=plan.truth)
+
+
+def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Finding]:
+    """One check on one bench, judged as it goes."""
+    start, nothing = time.perf_counter(), True
+    before = _evaluations(bench)
+    try:
+        for m in entry.item(bench):
+            nothing = False
+            now, spent = time.perf_counter(), _evaluations(bench)
+            yield _judged(plan, bench, entry, m, seconds=now - start, evaluations=spent - before)
+            start, before = now, spent
+    except AdapterError as error:
+        catches = entry.meta.get("catches", ())
+        yield _finding(
+            plan, bench.case, entry.name, verdict=Verdict.FAIL, why=f"raises although the plain call works: {error}",
+            n_compared=1, n_wrong=1, causes=blind.by_check(entry.name, catches, str(error)),
+        )  # fmt: skip
+        return
+    except GradverifyError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a check of ours or a third party's must not take the run with it)
+        why = f"the check itself failed: {type(error).__name__}: {error}"
+        yield _finding(plan, bench.case, entry.name, verdict=Verdict.ERROR, why=why)
+        return
+    if nothing:
+        yield _finding(plan, bench.case, entry.name, verdict=Verdict.SKIPPED, why="nothing to measure here")
+
+
+def _judged(
+    plan: Plan, bench: LiveBench, entry: Entry[Check], m: Measurement, *, seconds: float, evaluations: int
+) -> Finding:
+    verdict = judge(m, plan.tolerance if entry.name == VALUE else None)
+    causes: tuple[Any, ...] = ()
+    spots: tuple[str, ...] = ()
+    if verdict.verdict is Verdict.FAIL:
+        from gradverify.causes._rank import name_causes
+
+        causes = name_causes(m, evidence_of(bench, entry.name))
+    elif verdict.verdict is Verdict.PASS and entry.name == VALUE:
+        spots = blind.spots(m, bench)
+    return _finding(
+        plan,
+        bench.case,
+        entry.name,
+        of=m.of,
+        oracle=m.oracle,
+        notes=m.notes,
+        causes=causes,
+        blind_spots=spots,
+        seconds=seconds,
+        evaluations=evaluations,
+        facts=m.facts,
+        **vars(verdict),
+    )
+
+
+def _finding(plan: Plan, case: Case, check: str, *, verdict: Verdict, of: str = "", **more: Any) -> Finding:
+    return Finding(
+        adapter=plan.adapter.name,
+        case=case.name,
+        check=check,
+        of=of,
+        verdict=verdict,
+        repeat=plan.repeat(check),
+        **more,
+    )
+
+
+def _evaluations(bench: LiveBench) -> int:
+    return bench.consultation.forward.evaluations if bench.consultation else 0
+
+
+def _not_a_function(bench: LiveBench) -> str:
+    """Why no derivative can be asked for: the forward gives another value at the same point."""
+    from gradverify.sampling import evaluate, quiet
+
+    with quiet():
+        values = [leaves(evaluate(bench.truth, bench.case)) for _ in range(2)]
+    for k, v in leaves(bench.out).items() if bench.truth is bench.adapter else values[0].items():
+        for other in values:
+            a, b = np.asarray(v, dtype=float), np.asarray(other[k], dtype=float)
+            size = float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0))
+            with np.errstate(invalid="ignore"):
+                apart = float(np.nanmax(np.abs(a - b), initial=0.0)) if a.shape == b.shape else np.inf
+            if apart > 1e4 * bench.eps * size:
+                return (
+                    f"the forward is not a function: at the same point its value differs by {apart:.1e} from call to "
+                    "call; fix the seed, pass the random mask as a constant, or reset the state in forward"
+                )
+    return ""
+
+
+def _oracle_findings(plan: Plan, bench: LiveBench) -> Iterator[Finding]:
+    """Disagreement between oracles is a finding about the oracle."""
+    consultation = bench.consultation
+    for sentence in consultation.disagreements if consultation else ():
+        yield _finding(
+            plan, bench.case, "oracles-agree", of="oracles", oracle="torch-autograd", verdict=Verdict.SKIPPED,
+            why=f"{sentence}; the gradient was judged by differences instead",
+        )  # fmt: skip
+
+
+def _beside(plan: Plan, bench: LiveBench) -> Iterator[Finding]:
+    """The value check at points drawn beside one that cannot tell."""
+    given = plan.case
+    reasons = points.cannot_tell(given)
+    if not reasons:
+        return
+    value = registry.check[VALUE]
+    for i in range(POINTS[plan.level]):
+        case = points.beside(given, rng_for(plan.seed, given.name, "beside", str(i)), f"{given.name}~{i + 1}")
+        try:
+            other = _bench(plan, case)
+            if not points.finite(leaves(other.out)):
+                continue
+            found = list(_asked(plan, other, value))
+        except AdapterError:
+            continue  # outside the domain: the forward says so by raising
+        for finding in found:
+            if finding.verdict in (Verdict.PASS, Verdict.FAIL):
+                note = f"drawn beside the given point, which cannot tell: {'; '.join(reasons)}"
+                yield replace(finding, notes=(*finding.notes, note))
