@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
-from gradverify.errors import AdapterError, UsageError
+from gradverify.errors import AdapterError, GradverifyError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -160,13 +160,16 @@ class SubjectFile:
         return [replace(s, source=self) for s in own]
 
     def blame(self, error: BaseException) -> str:
-        """``Type: message`` and the line of the user's own code where it was raised, without a traceback."""
-        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        """What went wrong and the line of the user's own code where it was raised, without a traceback."""
         if isinstance(error, SyntaxError) and error.filename:
             line = (error.text or "").strip()
             return f"{type(error).__name__}: {error.msg}\n  {_near(error.filename)}:{error.lineno}: {line}"
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if self._in_folder(f.filename)]
-        if not frames:
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if isinstance(error, GradverifyError):  # ours says it all; the user's own line is behind its cause
+            said = str(error)
+        raised = error.__cause__ or error
+        frames = [f for f in traceback.extract_tb(raised.__traceback__) if self._in_folder(f.filename)]
+        if not frames or (isinstance(error, GradverifyError) and raised is error):
             return said
         return f"{said}\n  {_near(frames[-1].filename)}:{frames[-1].lineno}: {frames[-1].line}"
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gradverify.formats._words import causes_of, number, plural, resolution_of, wanted, where, worst_first
+from gradverify.formats._words import blind_spots, causes_of, number, plural, resolution_of, wanted, where, worst_first
 from gradverify.formats.terminal import table
 from gradverify.types import Finding, Verdict
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from gradverify.report import Report
 
 HEAD = ("verdict", "subject", "parameter", "worst at", "got", "want ± oracle error", "right to", "cause")
-WIDTHS = (12, 7, 12, 9, 10, 20, 8)
+#: Sentences of one kind below a row; the report has them all.
+MOST = 4
+
+WIDTHS = (12, 7, 14, 9, 10, 20, 8)
 
 
 class Printer:
@@ -42,7 +45,7 @@ class Printer:
             self.started = True
         self.line(cells(job.name, report))
         indent = " " * (self.widths[0] + 2)
-        sys.stdout.writelines(f"{indent}{text}\n" for text in explained(report, job.repeat))
+        sys.stdout.writelines(f"{indent}{text}\n" for text in explained(report))
         if self.args.verbose:
             sys.stdout.writelines(f"{indent}{text}\n" for text in table(report))
 
@@ -76,23 +79,24 @@ def telling(findings: Sequence[Finding]) -> Finding | None:
     return min(worst, key=lambda f: (not f.causes, f.got is None, not f.oracle), default=None)
 
 
-def explained(report: Report, repeat: str) -> Iterator[str]:
-    """Why it is not a pass, and how to see it again."""
-    f = telling(report.findings)
+def explained(report: Report) -> Iterator[str]:
+    """Why it is not a pass, and how to see it again; of a pass, what it could not have seen."""
     if report.verdict == Verdict.PASS:
+        yield from (f"cannot tell from a right gradient here: {spot}" for spot in blind_spots(report.findings)[:MOST])
         return
+    f = telling(report.findings)
     if f is None:
         yield "nothing was judged"
-    else:
-        for cause in f.causes[:2]:
-            yield f"{cause.name}: {cause.evidence}"
-            if cause.suggestion:
-                yield f"try: {cause.suggestion}"
-        if not f.causes:
-            yield from f"{f.check}: {f.why}".splitlines()
-        others = sorted({g.of for g in report.findings if g.verdict is f.verdict} - {f.of})
-        if others:
-            yield f"also {f.verdict}: {', '.join(others[:6])}{' ...' if len(others) > 6 else ''}"
-        notes = dict.fromkeys(note for g in report.findings for note in g.notes)
-        yield from (f"note: {note}" for note in list(notes)[:3])
-    yield f"repeat: {repeat}"
+        return
+    for cause in f.causes[:2]:
+        yield f"{cause.name}: {cause.evidence}"
+        if cause.suggestion:
+            yield f"try: {cause.suggestion}"
+    if not f.causes:
+        yield from f"{f.check}: {f.why}".splitlines()
+    others = dict.fromkeys(g.of for g in report.findings if g.verdict is f.verdict and g.of not in ("", f.of))
+    if others:
+        yield f"also {f.verdict}: {', '.join(list(others)[:MOST])}{' ...' if len(others) > MOST else ''}"
+    notes = dict.fromkeys(note for g in report.findings for note in g.notes)
+    yield from (f"note: {note}" for note in list(notes)[:MOST])
+    yield f"repeat: {f.repeat}"

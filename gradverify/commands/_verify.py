@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gradverify.errors import GradverifyError
 from gradverify.report import Report
 from gradverify.types import Finding, Verdict
 
@@ -36,13 +35,20 @@ def verified(job: Job, count: str, *, verbose: bool) -> Report:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file does costs that file one row
             if verbose:
                 traceback.print_exception(error)
-            why = str(error) if isinstance(error, GradverifyError) or source is None else source.blame(error)
+            why = source.blame(error) if source else str(error)
+            why = why or repr(error)
             row = Finding(
-                adapter=job.name, case="given", check="run", of="subject", verdict=Verdict.ERROR, why=why or repr(error)
+                adapter=job.subject.name,
+                case=job.name,
+                check="run",
+                of="subject",
+                verdict=Verdict.ERROR,
+                why=why,
+                repeat=job.repeat(),
             )
             report = Report.of([row], seconds=time.perf_counter() - started)
     notes = tuple(dict.fromkeys(said))
-    rows = [replace(f, repeat=job.repeat) for f in report.findings]
+    rows = list(report.findings)
     if rows and notes:
         rows[0] = replace(rows[0], notes=rows[0].notes + notes)
     return replace(report, findings=tuple(rows))
@@ -53,7 +59,8 @@ def _verify(job: Job) -> Report:
 
     subject, primals, constants = job.subject.draw(int(job.keywords["seed"]))
     keywords: dict[str, Any] = {**job.subject.keywords, **job.keywords}
-    return verify(subject, primals, constants=constants, name=job.name, **keywords)
+    report = verify(subject, primals, constants=constants, name=job.subject.name, repeat=job.repeat, **keywords)
+    return replace(report, findings=tuple(replace(f, case=f"{job.file}:{f.case}") for f in report.findings))
 
 
 @contextlib.contextmanager

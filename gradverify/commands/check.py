@@ -50,15 +50,20 @@ def _names(text: str) -> list[str]:
 class Job:
     """One subject to verify, as the user would name it."""
 
-    name: str
+    file: Path
     subject: Subject
     keywords: dict[str, Any]
 
     @property
-    def repeat(self) -> str:
-        """The command that repeats this one alone."""
+    def name(self) -> str:
+        """``FILE:NAME``."""
+        return f"{self.file}:{self.subject.name}"
+
+    def repeat(self, check: str = "") -> str:
+        """The command that repeats this one alone, or just one check of it."""
         words = ["gradverify", "check", self.name]
-        for key, value in self.keywords.items():
+        given = {**self.keywords, **({"checks": [check]} if check else {})}
+        for key, value in given.items():
             words += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
         return shlex.join(words)
 
@@ -169,9 +174,7 @@ def _job(file: Path, subject: Subject, args: argparse.Namespace) -> Job:
     """The subject with the options that were given; what the decorator says holds where none was."""
     given = {k: getattr(args, k) for k in ("seed", "level", "device", "dtype", "checks", "oracles")}
     keywords = {k: v for k, v in given.items() if v is not None}
-    return Job(
-        name=f"{file}:{subject.name}", subject=subject, keywords={"seed": subject.keywords.get("seed", 0), **keywords}
-    )
+    return Job(file=file, subject=subject, keywords={"seed": subject.keywords.get("seed", 0), **keywords})
 
 
 def _deliver(report: Report, args: argparse.Namespace, entry: Any) -> None:

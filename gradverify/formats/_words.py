@@ -98,7 +98,7 @@ def worst_entry(f: Finding) -> str:
 
 def details(f: Finding) -> list[tuple[str, str]]:
     """The labelled lines that explain one finding, in reading order; the label of a plain sentence is empty."""
-    rows = [("", f"{f.of}: {f.why}" if f.why else f.of), ("", worst_entry(f))]
+    rows = [("", ": ".join(part for part in (f.of, f.why) if part)), ("", worst_entry(f))]
     for cause in f.causes:
         rows.append(("cause", f"{cause.name}: {cause.evidence}" if cause.evidence else cause.name))
         rows.append(("try", cause.suggestion))
@@ -108,14 +108,17 @@ def details(f: Finding) -> list[tuple[str, str]]:
 
 
 def blind_spots(findings: Iterable[Finding]) -> list[str]:
-    """What the passes could not have seen, each sentence once, with what it is about."""
+    """What the passes could not have seen, with what it is about: ``batch-mean-missing, sign (W, b)``."""
     seen: dict[str, list[str]] = {}
     for f in findings:
         for spot in f.blind_spots:
             seen.setdefault(spot, [])
             if f.of not in seen[spot]:
                 seen[spot].append(f.of)
-    return [f"{spot} ({', '.join(of)})" for spot, of in seen.items()]
+    together: dict[str, list[str]] = {}
+    for spot, of in seen.items():
+        together.setdefault(", ".join(of), []).append(spot)
+    return [f"{', '.join(spots)} ({of})" for of, spots in together.items()]
 
 
 def resolution_of(findings: Iterable[Finding]) -> tuple[int, float | None]:
@@ -156,7 +159,7 @@ def _answer(verdict: Verdict, findings: Sequence[Finding]) -> str:
         return right if resolution is None else f"{right} to {number(resolution, 1)}"
     those = [f for f in findings if f.verdict is verdict]
     if verdict is Verdict.FAIL:
-        names = _listed(f.of for f in those)
+        names = _listed(f.of or f.check for f in those)
         causes = _listed((c.name for c in causes_of(those)), most=2)
         return f"{names} wrong" + (f", because of {causes}" if causes else "")
     if verdict is Verdict.ERROR:

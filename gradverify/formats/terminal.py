@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gradverify.formats._words import (
     aligned,
@@ -60,15 +60,31 @@ def block(f: Finding) -> Iterator[str]:
 
 
 def table(report: ReportLike) -> Iterator[str]:
-    """One row per finding, worst first; the case is shown where there are several."""
+    """What was asked, worst first: a row per finding, one per check for the passes that needed no oracle."""
     rows = worst_first(report.findings)
     many = len({(f.adapter, f.case) for f in rows}) > 1
+    shown = [f for f in rows if f.verdict is not Verdict.SKIPPED and (f.oracle or f.verdict is not Verdict.PASS)]
     cells = [("verdict", "check", "of", "compared", "worst at", "gap", "resolution")]
-    for f in rows[:MOST_ROWS]:
+    for f in shown[:MOST_ROWS]:
         of = f"{f.adapter} / {f.case}: {f.of}" if many else f.of
-        compared = str(f.n_compared) if f.n_compared else ""
         worst = where(f) if f.verdict is Verdict.FAIL else ""
-        cells.append((f.verdict.value, check_name(f), of, compared, worst, number(f.gap, 1), number(f.resolution, 1)))
+        figures = (str(f.n_compared or ""), worst, number(f.gap, 1), number(f.resolution, 1))
+        cells.append((f.verdict.value, check_name(f), of, *figures))
+    for check, passes in _grouped((f for f in rows if f.verdict is Verdict.PASS and not f.oracle), "check").items():
+        of = passes[0].of if len(passes) == 1 else f"{len(passes)} comparisons"
+        widest = max((f.resolution for f in passes if f.resolution is not None), default=None)
+        largest = max((f.gap for f in passes if f.gap is not None), default=None)
+        compared = str(sum(f.n_compared for f in passes))
+        cells.append((Verdict.PASS.value, check, of, compared, "", number(largest, 1), number(widest, 1)))
     yield from aligned(cells, right=frozenset({3, 5, 6}))
-    if len(rows) > MOST_ROWS:
-        yield f"... and {plural(len(rows) - MOST_ROWS, 'row')} more"
+    if len(shown) > MOST_ROWS:
+        yield f"... and {plural(len(shown) - MOST_ROWS, 'row')} more"
+    for why, skipped in _grouped((f for f in rows if f.verdict is Verdict.SKIPPED), "why").items():
+        yield f"not asked: {', '.join(dict.fromkeys(f.check for f in skipped))} ({why})"
+
+
+def _grouped(findings: Iterable[Finding], field: str) -> dict[str, list[Finding]]:
+    groups: dict[str, list[Finding]] = {}
+    for f in findings:
+        groups.setdefault(getattr(f, field), []).append(f)
+    return groups
