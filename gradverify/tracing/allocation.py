@@ -1,0 +1,382 @@
+"""Constructors during a trace: np.zeros gives a buffer that traced values can be written into.
+
+``buffer = np.zeros((3, 4)); buffer[i] = row`` would end the trace, as NumPy wants plain floats there. So during a trace
+the constructors are replaced, in numpy and under any name in the user's modules, by ones that make float arrays
+traced. A call from NumPy's, SciPy's or torch's own code, from this package, or from another thread gets the original.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gradverify.tracing.array import array, holds_traced, is_traced, leave, stacked, tensor, wrap
+from gradverify.tracing.escape import is_inside
+from gradverify.tracing.tables import table
+from gradverify.tracing.tape import tape, tracing
+
+
+def fresh(x: Any) -> Any:
+    """A plain float array as a traced buffer; anything else as it is."""
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        tape().claims(x.dtype)
+        return wrap(tensor(x), x.dtype, scalar=False)
+    return x
+
+
+def constructor(original: Any) -> Callable[..., Any]:
+    """np.zeros, np.ones_like, ...: computed by NumPy on plain shapes and fills, then made traced."""
+
+    def construct(*args: Any, **kwargs: Any) -> Any:
+        return fresh(original(*args, **kwargs))
+
+    return construct
+
+
+def full(original: Any) -> Callable[..., Any]:
+    """np.full: the fill may be traced."""
+
+    def filled(shape: Any, fill_value: Any, dtype: Any = None, **options: Any) -> Any:
+        if not holds_traced(fill_value):
+            return fresh(original(shape, fill_value, dtype, **options))
+        if dtype is not None and np.dtype(dtype).kind != "f":
+            leave("np.full of integers with a traced value")
+        return np.copy(np.broadcast_to(array(fill_value), shape))
+
+    return filled
+
+
+def like(original: Any, fill: float | None) -> Callable[..., Any]:
+    """np.zeros_like and its sisters, of a traced array: ``__array_function__`` brings them here."""
+
+    def alike(a: Any, *args: Any, **kwargs: Any) -> Any:
+        dtype = kwargs.pop("dtype", None)
+        value = fill
+        if original is np.full_like:
+            value = args[0] if args else kwargs.pop("fill_value")
+            args = args[1:]
+        dtype = args[0] if args and args[0] is not None else dtype
+        shape = kwargs.get("shape")
+        shape = np.shape(a) if shape is None else shape
+        kind = np.dtype(a.dtype if dtype is None else dtype)
+        if is_traced(value):
+            return np.copy(np.broadcast_to(value, shape)).astype(kind)
+        return fresh(np.full(shape, value, kind))
+
+    return alike
+
+
+table({
+    name: like(getattr(np, name), fill)
+    for name, fill in (("zeros_like", 0.0), ("ones_like", 1.0), ("empty_like", 0.0), ("full_like", None))
+})  # fmt: skip
+
+
+def converter(original: Any, *, copies: bool) -> Callable[..., Any]:
+    """np.array and np.asarray: of a traced array, of a list with traced entries, or of anything else."""
+
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        x = args[0] if args else kwargs.get("object", kwargs.get("a"))
+        dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+        if not holds_traced(x):
+            made = original(*args, **kwargs)
+            return fresh(made) if copies or not isinstance(x, np.ndarray) else made
+        if not is_traced(x):
+            result = wrap(stacked(x), scalar=False)
+        else:
+            result = wrap(x.t, x.dtype, scalar=False) if copies and kwargs.get("copy", True) else x
+        if dtype is not None and np.dtype(dtype) != result.dtype:
+            result = result.astype(dtype)
+        missing = kwargs.get("ndmin", 0) - result.ndim
+        return result[(None,) * missing] if missing > 0 else result
+
+    return convert
+
+
+def of_lists(original: Any) -> Callable[..., Any]:
+    """np.sum([t1, t2]): NumPy asks the list nothing, so it is made an array first."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], (list, tuple)) and holds_traced(args[0]):
+            args = (wrap(stacked(args[0]), scalar=False), *args[1:])
+        return original(*args, **kwargs)
+
+    return call
+
+
+def scalar_function(original: Any, ufunc: Any) -> Callable[..., Any]:
+    """math.exp(t): the same as np.exp(t)."""
+
+    def call(*args: Any) -> Any:
+        return ufunc(*args) if any(map(is_traced, args)) else original(*args)
+
+    return call
+
+
+class Concatenator:
+    """np.r_ and np.c_ of arrays, some of them traced."""
+
+    def __init__(self, original: Any, *, columns: bool) -> None:
+        self._original = original
+        self._columns = columns
+
+    def __getitem__(self, key: Any) -> Any:
+        if not holds_traced(key):
+            return self._original[key]
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, str) for k in keys):
+            leave("np.r_ with a directive")
+        pieces = [np.atleast_1d(self._original[k] if isinstance(k, slice) else array(k)) for k in keys]
+        if self._columns:
+            return np.concatenate([p[:, None] if p.ndim == 1 else p for p in pieces], axis=-1)
+        return np.concatenate(pieces)
+
+
+def vectorized(original: Any) -> Callable[..., Any]:
+    """Calling an np.vectorize object: entry by entry."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if tracing() is None or not holds_traced((args, kwargs)):
+            return original(self, *args, **kwargs)
+        if kwargs or self.signature is not None or self.excluded:
+            leave("np.vectorize with keywords, a signature or excluded arguments")
+        arrays = np.broadcast_arrays(*(array(a) for a in args))
+        flats = [np.ravel(a) for a in arrays]
+        results = [self.pyfunc(*(f[k] for f in flats)) for k in range(arrays[0].size)]
+        return np.reshape(np.stack([array(r) for r in results]), arrays[0].shape)
+
+    return call
+
+
+def as_strided(original: Any) -> Callable[..., Any]:
+    """Windows by strides, on the shadow."""
+
+    def call(x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True) -> Any:
+        if not is_traced(x):
+            return original(x, shape, strides, subok, writeable)
+        steps = None if strides is None else tuple(int(s) // x.itemsize for s in strides)
+        if steps is not None and x.size and x.storage.size:
+            lengths = x.shape if shape is None else shape
+            ids = sum(
+                (np.arange(n) * s).reshape([-1 if k == i else 1 for k in range(len(steps))])
+                for i, (n, s) in enumerate(zip(lengths, steps, strict=True))
+            ) + int(x.positions().reshape(-1)[0])
+            if np.min(ids) < 0 or np.max(ids) >= x.storage.size:
+                leave("as_strided beyond the memory of the array")
+        from gradverify.tracing.array import view
+
+        return view(x, lambda s: original(s, shape, steps, subok, writeable))
+
+    return call
+
+
+def ndenumerate(original: Any) -> Callable[..., Any]:
+    def call(a: Any) -> Any:
+        return ((i, a[i]) for i in np.ndindex(*a.shape)) if is_traced(a) else original(a)
+
+    return call
+
+
+def softmax(original: Any) -> Callable[..., Any]:
+    def call(x: Any, axis: Any = None) -> Any:
+        if not is_traced(x):
+            return original(x, axis)
+        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+        return e / np.sum(e, axis=axis, keepdims=True)
+
+    return call
+
+
+def logsumexp(original: Any) -> Callable[..., Any]:
+    def call(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, **options: Any) -> Any:
+        if not is_traced(a):
+            return original(a, axis, b, keepdims, **options)
+        if b is not None or options:
+            leave("scipy.special.logsumexp with b=")
+        from gradverify.tracing.reductions import logsumexp_of
+
+        return logsumexp_of(a, axis, keepdims=keepdims)
+
+    return call
+
+
+def log_softmax(original: Any) -> Callable[..., Any]:
+    def call(x: Any, axis: Any = None) -> Any:
+        if not is_traced(x):
+            return original(x, axis)
+        from gradverify.tracing.reductions import logsumexp_of
+
+        return x - logsumexp_of(x, axis, keepdims=True)
+
+    return call
+
+
+def bincount(original: Any) -> Callable[..., Any]:
+    def call(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+        if not is_traced(weights):
+            return original(x, weights, minlength)
+        total = np.zeros(max(int(np.max(x)) + 1, minlength))
+        result = array(total)
+        np.add.at(result, np.asarray(x), weights)
+        return result
+
+    return call
+
+
+def fromiter(original: Any) -> Callable[..., Any]:
+    def call(iterable: Any, dtype: Any = float, count: int = -1, **options: Any) -> Any:
+        items = list(iterable)
+        return array(items).astype(dtype) if holds_traced(items) else original(items, dtype, count, **options)
+
+    return call
+
+
+MATH = """exp log log2 log10 log1p expm1 sqrt sin cos tan sinh cosh tanh fabs floor ceil trunc hypot isnan isinf
+isfinite copysign""".split()
+MATH_OTHER = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "pow": "power", "fmod": "fmod",
+    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+}  # fmt: skip
+
+
+def replacements() -> list[tuple[Any, str, Any]]:
+    """(owner, attribute, replacement) of everything that is replaced during a trace."""
+    found: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        if hasattr(owner, name):
+            original = getattr(owner, name)
+            found.append((owner, name, guarded(original, make(original))))
+
+    for name in ("zeros", "ones", "empty", "eye", "identity", "zeros_like", "ones_like", "empty_like", "full_like",
+                 "linspace", "tri"):  # fmt: skip
+        put(np, name, constructor)
+    put(np, "full", full)
+    for name in ("array", "copy"):
+        put(np, name, lambda original: converter(original, copies=True))
+    for name in ("asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require"):
+        put(np, name, lambda original: converter(original, copies=False))
+    for name in ("sum", "mean", "prod", "max", "min", "amax", "amin", "var", "std", "cumsum", "argmax", "argmin",
+                 "dot", "sort", "median", "any", "all"):  # fmt: skip
+        put(np, name, of_lists)
+    put(np.linalg, "norm", of_lists)
+    put(np, "ndenumerate", ndenumerate)
+    put(np, "bincount", bincount)
+    put(np, "fromiter", fromiter)
+    put(np.lib.stride_tricks, "as_strided", as_strided)
+    for name in MATH:
+        put(math, name, lambda original, ufunc=getattr(np, name): scalar_function(original, ufunc))
+    for name, other in MATH_OTHER.items():
+        put(math, name, lambda original, ufunc=getattr(np, other): scalar_function(original, ufunc))
+    special = sys.modules.get("scipy.special")
+    for name, make in (("softmax", softmax), ("logsumexp", logsumexp), ("log_softmax", log_softmax)):
+        put(special, name, make)
+    found.append((np, "r_", Concatenator(np.r_, columns=False)))
+    found.append((np, "c_", Concatenator(np.c_, columns=True)))
+    found.append((np.vectorize, "__call__", vectorized(np.vectorize.__call__)))
+    return found
+
+
+def guarded(original: Any, replacement: Any) -> Any:
+    """The replacement for the user's calls in a thread that traces; the original for all others."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if tracing() is None or is_inside(sys._getframe(1).f_globals.get("__name__", "")):
+            return original(*args, **kwargs)
+        return replacement(*args, **kwargs)
+
+    call.__name__ = getattr(original, "__name__", "call")
+    call.__wrapped__ = original  # type: ignore[attr-defined]
+    return call
+
+
+_LOCK = threading.RLock()
+_INSTALLED: list[tuple[Any, str, Any]] = []  # (owner, attribute, original), in order
+_USERS = [0]
+
+
+def belongs_to_a_user(name: str, module: Any) -> bool:
+    """Is it neither the standard library's nor an installed package's?"""
+    path = getattr(module, "__file__", None)
+    if is_inside(name) or name.split(".")[0] in sys.stdlib_module_names - {"__main__"}:
+        return False
+    return path is None or "site-packages" not in path
+
+
+def namespaces(call: Any) -> Iterator[dict[str, Any]]:
+    """The globals of the user's modules, and of the functions that ``call`` is made of."""
+    for name, module in list(sys.modules.items()):
+        if module is not None and belongs_to_a_user(name, module):
+            names = getattr(module, "__dict__", None)
+            if isinstance(names, dict):
+                yield names
+    seen: set[int] = set()
+    queue = [(call, 0)]
+    while queue:
+        item, depth = queue.pop()
+        if id(item) in seen or depth > 5:
+            continue
+        seen.add(id(item))
+        function = getattr(item, "__func__", item)
+        names = getattr(function, "__globals__", None)
+        if isinstance(names, dict):
+            if not is_inside(str(names.get("__name__", ""))):
+                yield names
+            cells = getattr(function, "__closure__", None) or ()
+            for cell in cells:
+                try:
+                    queue.append((cell.cell_contents, depth + 1))
+                except ValueError:  # an empty cell
+                    continue
+        elif hasattr(type(item), "__dict__") and not is_inside(type(item).__module__):
+            owner = item if isinstance(item, type) else type(item)
+            members = [v for v in vars(owner).values() if callable(v)]
+            members += [v for v in getattr(item, "__dict__", {}).values() if callable(v)]
+            queue.extend((v, depth + 1) for v in members)
+
+
+@contextmanager
+def patched(call: Any) -> Iterator[None]:
+    """Replace the constructors while at least one trace is running."""
+    with _LOCK:
+        _USERS[0] += 1
+        if _USERS[0] == 1:
+            new = {}
+            for owner, name, replacement in replacements():
+                original = vars(owner)[name] if isinstance(owner, type) else getattr(owner, name)
+                new[id(original)] = replacement
+                _INSTALLED.append((owner, name, original))
+            for owner, name, original in list(_INSTALLED):
+                setattr(owner, name, new[id(original)])
+            done: set[int] = {id(vars(np)), id(vars(math))}
+            for names in namespaces(call):
+                if id(names) in done:
+                    continue
+                done.add(id(names))
+                for name, value in list(names.items()):
+                    if id(value) in new and not name.startswith("__"):
+                        names[name] = new[id(value)]
+                        _INSTALLED.append((names, name, value))
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _USERS[0] -= 1
+            if not _USERS[0]:
+                restore()
+
+
+def restore() -> None:
+    """Put every original back where its replacement still is."""
+    while _INSTALLED:
+        owner, name, original = _INSTALLED.pop()
+        if isinstance(owner, dict):
+            owner[name] = original
+        else:
+            setattr(owner, name, original)

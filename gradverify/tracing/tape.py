@@ -1,0 +1,122 @@
+"""What one trace remembers: kinks, nonlinear nodes, notes, escapes; and which trace this thread is in."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+
+from gradverify.tracing.escape import Escaped, user_line
+from gradverify.tracing.lazy import Tensor, torch
+
+TIES = ("first", "second", "split", "zero")
+SEPARATE = 32  #: up to so many tied events are asked one by one whether they matter; more are asked together
+
+
+class Tape:
+    """The state of one trace.
+
+    ties    who gets the gradient at an exact tie of maximum, minimum, abs, clip and max over an axis:
+            ``first`` (first operand, first index, abs'(0) = 1), ``second`` (second operand, last index, abs'(0) = -1),
+            ``split`` (equal shares, abs'(0) = 0), ``zero`` (nobody)
+    bend    (index into ``nodes``, kind): the node whose local derivative is replaced
+    """
+
+    def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None) -> None:
+        self.dtype = getattr(torch, dtype)
+        self.ties = ties
+        self.bend = bend
+        self.nodes: list[str] = []
+        self.notes: dict[str, None] = {}
+        self.escapes: list[Escaped] = []
+        self.floats: list[tuple[Any, Any, int]] = []  # (the very object given out, its array, clock then)
+        self.origins: dict[int, tuple[Tensor, str, Any]] = {}
+        self.clock = 0  #: counts the steps that made a tracked value
+        self.coarsest = np.dtype(dtype)  #: the least precise dtype that the forward asked for
+        self._kinks: list[tuple[str, Tensor]] = []
+        self._counts: Counter[str] = Counter()
+
+    def note(self, text: str) -> None:
+        self.notes[text] = None
+
+    def claims(self, dtype: Any) -> None:
+        """Remember that the forward computes, or believes it computes, in ``dtype``."""
+        if dtype.kind == "f" and np.finfo(dtype).eps > np.finfo(self.coarsest).eps:
+            self.coarsest = np.dtype(dtype)
+
+    def escape(self, text: str) -> NoReturn:
+        """Raise Escaped, and remember it: the user's own ``except`` must not hide it."""
+        escaped = Escaped(text + user_line())
+        self.escapes.append(escaped)
+        raise escaped
+
+    def kink(self, label: str, gap: Tensor) -> None:
+        """Entries of ``gap`` are exactly 0 (or tied infinities), and there the function has a kink.
+
+        ``label`` has a place for the number of entries: ``"maximum: {n} ties"``.
+        """
+        if gap.requires_grad and gap.numel():
+            self._kinks.append((label, gap.reshape(-1)))
+
+    def kinks(self, leaves: Sequence[Tensor]) -> tuple[str, ...]:
+        """The kinks that the primals can move off: a tie between two padded zeros is none."""
+        found: Counter[str] = Counter()
+        alone = len(self._kinks) <= SEPARATE
+        groups: dict[Any, list[Tensor]] = {}
+        for k, (label, gap) in enumerate(self._kinks):
+            groups.setdefault((label, k if alone else 0), []).append(gap)
+        generator = torch.Generator().manual_seed(0)
+        for (label, _), gaps in groups.items():
+            gap = torch.cat(gaps)
+            weights = torch.rand(gap.shape, generator=generator, dtype=gap.dtype) + 0.5
+            grads = torch.autograd.grad(gap, leaves, weights, retain_graph=True, allow_unused=True)
+            if any(g is not None and bool((g != 0).any()) for g in grads):  # NaN != 0 too
+                found[label] += gap.numel()
+        return tuple(label.format(n=n) for label, n in found.items())
+
+    def node(self, name: str) -> str | None:
+        """Number a nonlinear node; the kind of bend if it is the one to bend."""
+        self.nodes.append(f"{name} #{self._counts[name]}")
+        self._counts[name] += 1
+        return self.bend[1] if self.bend is not None and self.bend[0] == len(self.nodes) - 1 else None
+
+    def origin(self, value: Tensor, kind: str, data: Any) -> None:
+        """Remember how ``value`` was made, so that 1 / (1 + exp(-z)) is known as a sigmoid."""
+        self.origins[id(value)] = (value, kind, data)
+
+    def origin_of(self, value: Tensor) -> tuple[str, Any]:
+        found = self.origins.get(id(value))
+        return (found[1], found[2]) if found and found[0] is value else ("", None)
+
+
+class _Active(threading.local):
+    tape: Tape | None = None
+
+
+_ACTIVE = _Active()
+
+
+def tracing() -> Tape | None:
+    """The trace that this thread is in, if any."""
+    return _ACTIVE.tape
+
+
+def tape() -> Tape:
+    """The trace that this thread is in; Escaped when a traced array has outlived its trace."""
+    if _ACTIVE.tape is None:
+        raise Escaped("a traced array was used after its trace had ended" + user_line())
+    return _ACTIVE.tape
+
+
+@contextmanager
+def active(new: Tape) -> Iterator[Tape]:
+    """Make ``new`` the trace of this thread."""
+    old, _ACTIVE.tape = _ACTIVE.tape, new
+    try:
+        yield new
+    finally:
+        _ACTIVE.tape = old
