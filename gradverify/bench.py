@@ -156,6 +156,7 @@ class LiveBench:
                 self.case,
                 {k: got.get(k) for k in names},
                 rounding=self.rounding,
+                gradients=self.gradients_at,
                 eps={k: self.eps_of(k) for k in names},
                 level=self.level,
                 oracles=self.oracles,

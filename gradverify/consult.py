@@ -16,10 +16,12 @@ import numpy as np
 from gradverify import probes
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.oracles._ladder import Slopes
+from gradverify.oracles.complex_step import ComplexStep
 from gradverify.oracles.finite_differences import FiniteDifferences
 from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
 from gradverify.rounding import FLOOR
 from gradverify.sampling import Forward
+from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for
 
 CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
@@ -45,6 +47,7 @@ class Consultation:
     adapter    whose forward is differentiated: the implementation's own, or a surrogate's
     got        the gradients to be settled, ``None`` for "not differentiable"
     rounding   name of a primal -> measured absolute rounding of its gradient; costs backward passes, so asked late
+    gradients  (case) -> gradients of a fresh run of the implementation there
     eps        unit roundoff of each gradient
     """
 
@@ -55,13 +58,14 @@ class Consultation:
         got: Gradients,
         *,
         rounding: Callable[[str], Array],
+        gradients: Callable[[Case], Gradients],
         eps: Mapping[str, float],
         level: str,
         oracles: tuple[str, ...] | None,
         seed: int,
     ) -> None:
         self.adapter, self.case, self.level, self.seed = adapter, case, level, seed
-        self.rounding, self.eps, self.oracles = rounding, eps, oracles
+        self.rounding, self.gradients, self.eps, self.oracles = rounding, gradients, eps, oracles
         self.forward = Forward(adapter, case)
         self.names = self.forward.names
         self.missing = {k for k in self.names if got.get(k) is None}
@@ -75,12 +79,19 @@ class Consultation:
 
     def settle(self) -> list[Measurement]:
         """One measurement per primal (or per probe where entries were unaffordable)."""
-        answers = self._autodiff()
+        answers = self._autodiff() or self._complex() or self._every_entry()
         if answers is None:
-            answers = self._every_entry()
-        if answers is None:
-            return self._along_directions()
-        return [self._compare(name, answers[name]) for name in self.names]
+            measured = probes.measure(self)
+        else:
+            measured = [self._resolved(name, self._compare(name, answers[name])) for name in self.names]
+        return [*measured, *second_opinions(self)]
+
+    def _resolved(self, name: str, m: Measurement) -> Measurement:
+        """A gradient that the differences cannot resolve is put to the line integral."""
+        vague = np.isnan(m.want.error) | (m.want.error > m.ask * max(self._size(name), 1e-300))
+        if self.got[name].shape == m.want.value.shape and vague.any():
+            return along_segments(self, name, self.gradients, m)
+        return m
 
     def allows(self, oracle: str) -> bool:
         """Whether the user's choice of oracles includes this one."""
@@ -111,6 +122,7 @@ class Consultation:
         """Differences along random directions must agree with the autodiff, or it is not believed."""
         if not self.allows("finite-differences"):
             return True
+        named = next((a.oracle for a in answers.values()), "")
         for i in range(DIRECTIONS[self.level]):
             tangent = probes.direction(
                 {k: self.differences.scales(self.forward, k) for k in self.names},
@@ -129,18 +141,17 @@ class Consultation:
             slack = doubt + 1e-12 * size
             if not low - slack <= said <= high + slack:
                 self.disagreements.append(
-                    f"along direction {i} torch-autograd says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
+                    f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )
-                return self._tie_broken(tangent)
+                return self._tie_broken(answers, tangent)
             for k in self.names:
-                answers[k].oracle = "torch-autograd+finite-differences"
+                answers[k].oracle = f"{named}+finite-differences"
         return True
 
-    def _tie_broken(self, tangent: Mapping[str, Array]) -> bool:
+    def _tie_broken(self, answers: Mapping[str, Answer], tangent: Mapping[str, Array]) -> bool:
         """A second ladder decides whether the disagreement is real."""
         half = {k: 0.37 * v for k, v in tangent.items()}
-        answers = self.autodiff.gradients if self.autodiff else {}
-        said = sum(float(np.nansum(answers[k].value * half[k])) for k in self.names)
+        said = sum(float(np.nansum(answers[k].estimate.value * half[k])) for k in self.names)
         slopes = self.differences.along(self.forward, half, accept=1e-7 * abs(said))
         error = 2 * float(slopes.error[0])
         agreed = bool(np.isfinite(error) and abs(float(slopes.value[0]) - said) <= error + 1e-12 * abs(said))
@@ -148,10 +159,25 @@ class Consultation:
             self.disagreements.pop()
         return agreed
 
-    def affordable(self) -> bool:
-        """Whether differences of every entry stay within the level's time."""
+    def _complex(self) -> dict[str, Answer] | None:
+        oracle = ComplexStep()
+        if not self.allows(oracle.name) or not self.affordable(each=2):
+            return None
+        reason = oracle.supports(self.adapter, self.case)
+        if not reason:
+            try:
+                answers = {k: _plain(v, oracle.name) for k, v in oracle.gradient(self.forward).items()}
+            except Unsupported as error:
+                reason = str(error)
+            else:
+                return answers if self._confirmed(answers) else None
+        self.declined[oracle.name] = reason
+        return None
+
+    def affordable(self, *, each: int = 16) -> bool:
+        """Whether asking about every entry, ``each`` forwards an entry, stays within the level's time."""
         entries = sum(self.forward.base[k].size for k in self.names)
-        return entries * 16 * self.forward.cost() <= SECONDS[self.level]
+        return entries * each * self.forward.cost() <= SECONDS[self.level]
 
     def _every_entry(self) -> dict[str, Answer] | None:
         if not self.allows("finite-differences") or not self.affordable():
@@ -164,9 +190,6 @@ class Consultation:
                 b.estimate, "finite-differences", b.lower, b.upper, [b.estimate.note] if b.estimate.note else []
             )
         return answers
-
-    def _along_directions(self) -> list[Measurement]:
-        return probes.measure(self)
 
     def _size(self, name: str) -> float:
         """Natural magnitude of a gradient: its own largest entry, or what its terms would be if it is zero."""

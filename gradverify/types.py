@@ -34,6 +34,8 @@ class Verdict(enum.StrEnum):
 
 def frozen(array: npt.ArrayLike) -> Array:
     """A read-only private copy; memory order and ndarray subclass are kept."""
+    if type(array) is np.ndarray and not array.flags.writeable and array.base is None:
+        return array  # frozen before: nobody holds a writable view of it
     copy = np.array(array, copy=True, order="K", subok=True)
     copy.flags.writeable = False
     return copy

@@ -1,0 +1,128 @@
+"""Oracles that answer along a direction or for a named op, asked beside the one that settles every entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradverify import probes
+from gradverify.errors import GradverifyError, Unsupported
+from gradverify.oracles.adjoint import Adjoint
+from gradverify.oracles.forward_mode import ForwardMode
+from gradverify.oracles.line_integral import LineIntegral
+from gradverify.oracles.reference import Reference
+from gradverify.types import Array, Case, Estimate, Gradients, Measurement, leaves, rng_for
+
+if TYPE_CHECKING:
+    from gradverify.consult import Consultation
+
+ROUNDINGS = 64.0  #: of the root mean square contribution to a sum over a direction
+
+
+def second_opinions(c: Consultation) -> list[Measurement]:
+    """The implementation's own jvp against its backward; torch's forward mode (thorough); the reference by name."""
+    found = []
+    if c.allows("adjoint") and not Adjoint().supports(c.adapter, c.case):
+        found.append(_directional(c, "adjoint", lambda v: Adjoint().along(c.adapter, c.case, v)))
+    asked = c.level == "thorough" or (c.oracles is not None and "forward-mode" in c.oracles)
+    if asked and c.allows("forward-mode") and not ForwardMode().supports(c.adapter, c.case):
+        try:
+            found.append(_directional(c, "forward-mode", lambda v: ForwardMode().along(c.adapter, c.case, v)))
+        except Unsupported as reason:
+            c.declined["forward-mode"] = str(reason)
+    if c.allows("reference") and not Reference().supports(c.adapter, c.case):
+        found.extend(_reference(c))
+    return found
+
+
+def _tangent(c: Consultation, name: str) -> dict[str, Array]:
+    scales = {k: c.differences.scales(c.forward, k) for k in c.names if c.got[k].shape == c.case.primals[k].shape}
+    return probes.direction(scales, c.got, rng_for(c.seed, c.case.name, name))
+
+
+def _directional(c: Consultation, name: str, ask: Callable[[dict[str, Array]], float]) -> Measurement:
+    tangent = _tangent(c, name)
+    parts = [c.got[k].astype(float) * v for k, v in tangent.items()]
+    size = float(np.sqrt(sum(np.sum(p**2) for p in parts)))
+    eps = max(c.eps[k] for k in tangent)
+    return Measurement(
+        of="gradient along a random direction",
+        got=np.asarray(float(sum(np.sum(p) for p in parts))),
+        want=Estimate(value=np.asarray(ask(tangent)), error=ROUNDINGS * np.finfo(float).eps * size),
+        oracle=name,
+        rounding=ROUNDINGS * eps * size,
+        scale=size,
+        facts={"direction": name},
+    )
+
+
+def _reference(c: Consultation) -> list[Measurement]:
+    try:
+        out, gradients = Reference().gradient(c.case)
+    except (GradverifyError, ValueError) as reason:
+        c.declined["reference"] = str(reason)
+        return []
+    eps = max(c.eps.values())
+    found = []
+    for k, v in leaves(c.forward.out).items():
+        want = np.asarray(leaves(out)[k], dtype=float)
+        size = float(np.max(np.abs(want[np.isfinite(want)]), initial=0.0))
+        found.append(
+            Measurement(of="value", got=np.asarray(v, float), want=Estimate(value=want, error=np.zeros(want.shape)),
+                        oracle="reference", rounding=ROUNDINGS * eps * size, scale=size, facts={"value": k})
+        )  # fmt: skip
+    for name in c.names:
+        truth = gradients.get(name)
+        if truth is None or name in c.missing:
+            continue
+        size = float(np.max(np.abs(truth), initial=0.0))
+        estimate = Estimate(
+            value=np.asarray(truth, float), error=np.full(np.shape(truth), ROUNDINGS * np.finfo(float).eps * size)
+        )
+        found.append(
+            Measurement(of=f"gradient of {name}", got=c.got[name], want=estimate, oracle="reference",
+                        rounding=np.maximum(c.rounding(name), ROUNDINGS * eps * size), scale=size, facts={"primal": name})
+        )  # fmt: skip
+    return found
+
+
+def along_segments(
+    c: Consultation, name: str, gradients: Callable[[Case], Gradients], vague: Measurement
+) -> Measurement:
+    """The line integral's word on a gradient that no other oracle could settle (low precision, noise).
+
+    Returns a measurement along random segments, or ``vague`` as it was when the integral does not know either.
+    """
+    if not c.allows("line-integral") or name in c.missing:
+        return vague
+    got, want, errors, size = [], [], [], 0.0
+    for i in range(3):
+        rng = rng_for(c.seed, c.case.name, name, "segment", str(i))
+        tangent = {name: c.differences.scales(c.forward, name) * rng.choice([-1.0, 1.0], c.case.primals[name].shape)}
+        balance = LineIntegral().along(c.forward, gradients, tangent, c.eps[name])
+        if balance is None:
+            return vague
+        got.append(balance.integral)
+        want.append(balance.change)
+        errors.append(balance.error)
+        size = max(size, float(np.sqrt(np.sum((c.got[name].astype(float) * tangent[name]) ** 2))))
+    if not max(errors) < vague.ask * size:
+        return vague
+    return replace(
+        vague,
+        of=f"gradient of {name} along random segments",
+        got=np.array(got),
+        want=Estimate(value=np.array(want), error=np.array(errors)),
+        oracle="line-integral",
+        rounding=ROUNDINGS * c.eps[name] * size,
+        scale=size,
+        lower=None,
+        upper=None,
+        notes=(
+            *vague.notes,
+            "differences cannot resolve this gradient; judged by the change of the forward along segments",
+        ),
+    )
