@@ -25,6 +25,7 @@ from reference_impl.activations import (
     silu,
     softplus,
     tanh,
+    value_and_derivative,
 )
 from reference_impl.affine import affine, affine_example
 from reference_impl.attention import attention
@@ -48,7 +49,7 @@ from reference_impl.clipping import clip_by_norm, clip_by_value, clip_global_nor
 from reference_impl.conv import conv2d
 from reference_impl.dropout import dropout, dropout_mask
 from reference_impl.embedding import embedding
-from reference_impl.initialisation import he, initial_parameters, xavier
+from reference_impl.initialisation import INITIALISATIONS, he, initial_parameters, xavier
 from reference_impl.jacobians import (
     gradient,
     jacobian,
@@ -78,6 +79,7 @@ from reference_impl.two_layer import TwoLayer, two_layer, two_layer_batch, two_l
 
 __all__ = [
     "ACTIVATIONS",
+    "INITIALISATIONS",
     "LOSSES",
     "OPS",
     "Backpropagation",
@@ -156,6 +158,7 @@ __all__ = [
     "two_layer",
     "two_layer_batch",
     "two_layer_example",
+    "value_and_derivative",
     "worked_example",
     "xavier",
 ]

@@ -16,7 +16,7 @@ from reference_impl.stable import log1p_exp, logistic, normal_cdf, sech2
 
 
 def identity(z: ArrayLike) -> tuple[Array, Pullback]:
-    """sigma(z) = z, sigma' = 1: the last layer in front of a loss that takes logits. z  any shape."""
+    """sigma(z) = z, sigma' = 1: the last layer in front of a loss that takes logits. z  any shape. Beyond the derivation."""
     z = real("z", z)
     a = z.copy()
 
@@ -187,8 +187,12 @@ def activation(name: str) -> Function:
     return ACTIVATIONS[pick("activation", name, ACTIVATIONS)]
 
 
+def value_and_derivative(name: str, z: ArrayLike) -> tuple[Array, Array]:
+    """Both a = sigma(z) and sigma'(z), element by element, of the activation called ``name``; shapes as z."""
+    a, pullback = activation(name)(z)
+    return a, pullback(np.ones_like(a))[0]
+
+
 def derivative(name: str, z: ArrayLike) -> Array:
     """sigma'(z), element by element, of the activation called ``name``. z  any shape -> same shape."""
-    a, pullback = activation(name)(z)
-    slope: Array = pullback(np.ones_like(a))[0]
-    return slope
+    return value_and_derivative(name, z)[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference_impl.shapes import Array, ArrayLike, Function, Pullback, bad, cotangent, fit, real
+from reference_impl.shapes import Array, ArrayLike, Function, Pullback, cotangent, fit, leading, real
 
 
 def power(x: ArrayLike, *, n: float = 2) -> tuple[Array, Pullback]:
@@ -132,7 +132,7 @@ def extended_chain_rule(*functions: Function) -> Function:
         def pullback(upstream: ArrayLike) -> tuple[Array]:
             gradient = upstream
             for back in reversed(backs):  # outermost first
-                (gradient,) = back(gradient)
+                gradient = back(gradient)[0]
             return (np.asarray(gradient),)
 
         return value, pullback
@@ -164,10 +164,12 @@ def multivariable_chain_rule(f: Function, *g: Function) -> Function:
 
 
 def product(p: ArrayLike, q: ArrayLike) -> tuple[Array, Pullback]:
-    """The product z = p q, dz/dp = q, dz/dq = p: a function of two variables for the rule above. p, q  same shape."""
+    """The product z = p q, dz/dp = q, dz/dq = p. p, q  any shapes that fit.
+
+    A function of two variables for the rule above. Derivation, section 'Multivariable Derivatives'.
+    """
     p, q = real("p", p), real("q", q)
-    if p.shape != q.shape:
-        raise bad("q", q, f"{p.shape}, the shape of p")
+    leading(p=(p, 0), q=(q, 0))
     z = np.asarray(p * q)
 
     def pullback(upstream: ArrayLike) -> tuple[Array, Array]:

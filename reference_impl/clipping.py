@@ -10,7 +10,7 @@ from reference_impl.shapes import Array, ArrayLike, Pullback, cotangent, fit, re
 
 
 def gradient_norm(*gradients: ArrayLike) -> float:
-    """The Frobenius norm: root of the sum of the squares of all entries of all arrays, without overflow or underflow of the squares.
+    """The Frobenius norm, over all entries of all arrays; the squares neither overflow nor underflow.
 
     Derivation, section 'Gradient Norm Inspection'.
     """

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reference_impl.activations import activation
+from reference_impl.activations import ACTIVATIONS, activation, value_and_derivative
 from reference_impl.affine import affine
 from reference_impl.losses import LOSSES, reduced
-from reference_impl.shapes import Array, ArrayLike, Pullback, cotangent, fit, pick, real
+from reference_impl.shapes import Array, ArrayLike, Pullback, cotangent, fit, leading, pick, real
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def backpropagation(
     Derivation, section 'The Backpropagation Algorithm'; batches as in 'Vectorization for Batches'.
     """
     L = depth(parameters)
-    sigma = [activation(name) for name in _per_layer(activations, L)]
+    sigma = _per_layer(activations, L)
     pick("reduction", reduction, ("mean", "sum"))
     objective = LOSSES[pick("loss", loss, LOSSES)]
 
@@ -62,7 +62,7 @@ def backpropagation(
     a: list[Array] = [real("X", X, 2, "(..., B, n_0), samples in rows")]
     z: list[Array | None] = [None]
     W: list[Array] = [a[0]]  # index 0 is never used
-    times_sigma_prime: list[Pullback] = []
+    sigma_prime: list[Array] = []
     for layer in range(1, L + 1):
         W.append(real(f"W{layer}", parameters[2 * layer - 2]))
         b = real(f"b{layer}", parameters[2 * layer - 1])
@@ -70,11 +70,12 @@ def backpropagation(
             z_l, _ = affine(a[-1], W[layer], b)
         except ValueError as error:
             raise ValueError(f"layer {layer}: {error}") from None
-        a_l, pull = sigma[layer - 1](z_l)
+        a_l, slope = value_and_derivative(sigma[layer - 1], z_l)
         z.append(z_l)
         a.append(a_l)
-        times_sigma_prime.append(pull)
-    losses, through_loss = objective(a[L], y, reduction="none")
+        sigma_prime.append(slope)
+    out, target = _same_stack(a[L], y) if loss == "half_squared_error" else (a[L], y)
+    losses, through_loss = objective(out, target, reduction="none")
     value, _ = reduced(losses, 1, reduction)
 
     # Backward pass; an upstream of ones gives dL_i/da_i, the gradient of each example's own loss, as rows
@@ -84,7 +85,7 @@ def backpropagation(
     dW: list[Array | None] = [None] * (L + 1)
     db: list[Array | None] = [None] * (L + 1)
     for layer in range(L, 0, -1):
-        delta_l = times_sigma_prime[layer - 1](dL_da)[0]
+        delta_l = dL_da * sigma_prime[layer - 1]
         delta[layer] = delta_l
         dW[layer] = delta_l.mT @ a[layer - 1] / B
         db[layer] = delta_l.sum(axis=-2) / B
@@ -141,4 +142,11 @@ def _per_layer(activations: str | Sequence[str], L: int) -> Sequence[str]:
     names = [activations] * L if isinstance(activations, str) else list(activations)
     if len(names) != L:
         raise ValueError(f"activations: {len(names)} names, expected one or {L}, one per layer")
-    return names
+    return [pick("activation", name, ACTIVATIONS) for name in names]
+
+
+def _same_stack(a: Array, y: ArrayLike) -> tuple[Array, Array]:
+    """Outputs and targets with the same stacks in front, so that each of a stack keeps its own gradient."""
+    Y = real("y", y, 2, "(..., B, n_L), samples in rows")
+    stack = leading(a=(a, 2), y=(Y, 2))
+    return np.broadcast_to(a, (*stack, *a.shape[-2:])), np.broadcast_to(Y, (*stack, *Y.shape[-2:]))

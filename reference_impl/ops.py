@@ -88,7 +88,7 @@ def _log_exp_square(x: ArrayLike) -> tuple[Array, Pullback]:
 
 
 def _square_times_exponential(x: ArrayLike) -> tuple[Array, Pullback]:
-    """Rule: z = y1 y2 with y1 = x^2, y2 = e^x, dz/dx = 2x e^x + x^2 e^x: the rule for several variables. x  any shape."""
+    """Rule: z = y1 y2 with y1 = x^2, y2 = e^x, dz/dx = 2x e^x + x^2 e^x: several variables. x  any shape."""
     return calculus.multivariable_chain_rule(calculus.product, calculus.power, calculus.exponential)(x)
 
 

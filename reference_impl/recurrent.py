@@ -4,8 +4,6 @@ Unrolled, the network is a deep one whose layers share their parameters: delta f
 the gradients of the shared parameters are sums over the steps (section 'Derivative of a Sum').
 """
 
-# ruff: noqa: PLR0917 (positional arguments are the primals, in the order of the gradients)
-
 from __future__ import annotations
 
 import numpy as np

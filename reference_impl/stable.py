@@ -17,7 +17,7 @@ _erfc: Callable[[Array], Array] = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def logistic(z: Array) -> Array:
-    """The sigmoid, 1 / (1 + e^-z), by e^-|z|; 1 - logistic(z) is logistic(-z). z  any shape."""
+    """The sigmoid 1 / (1 + e^-z), by e^-|z|; in place of 1 - sigmoid(z) take that of -z. z  any shape."""
     e = np.exp(-np.abs(z))
     return np.asarray(np.where(z >= 0, 1, e) / (1 + e))
 
@@ -39,7 +39,7 @@ def normal_cdf(z: Array) -> Array:
 
 
 def log_probabilities(z: Array, axis: int = -1) -> Array:
-    """Logarithm of softmax, z - log sum e^z along ``axis``, accurate also where p is nearly 1: log(1 + the other terms), by log1p."""
+    """Logarithm of softmax along ``axis``, accurate also where p is nearly 1: log(1 + the other terms), by log1p."""
     shifted = z - z.max(axis=axis, keepdims=True)
     e = np.exp(shifted)
     np.put_along_axis(e, z.argmax(axis=axis, keepdims=True), 0, axis=axis)  # the maximum's own term is the 1

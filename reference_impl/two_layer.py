@@ -6,15 +6,13 @@ the same for a batch in rows; ``two_layer`` is the batch as an op ``(L, pullback
 
 # ruff: noqa: N815 (the names are those of the text)
 
-# ruff: noqa: PLR0917 (positional arguments are the primals, in the order of the gradients)
-
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from reference_impl.activations import activation
+from reference_impl.activations import value_and_derivative
 from reference_impl.affine import affine, affine_example
 from reference_impl.losses import half_squared_error
 from reference_impl.shapes import Array, ArrayLike, Pullback, bad, cotangent, fit, real
@@ -51,25 +49,24 @@ def two_layer_example(
 
     Derivation, section 'Summary of the Two-Layer Derivation'.
     """
-    act = activation(sigma)
     x, y, W2 = real("x", x), real("y", y), real("W2", W2)
     if x.ndim != 1:
         raise bad("x", x, "(n0,), one example; two_layer_batch takes a batch")
 
     # Forward pass
     z1, _ = affine_example(x, W1, b1)
-    a1, sigma_prime_z1 = act(z1)
+    a1, sigma_prime_z1 = value_and_derivative(sigma, z1)
     z2, _ = affine_example(a1, W2, b2)
-    a2, sigma_prime_z2 = act(z2)
+    a2, sigma_prime_z2 = value_and_derivative(sigma, z2)
     L, _ = half_squared_error(a2, y)
 
-    # Backward pass; sigma_prime_z(v) is v * sigma'(z)
+    # Backward pass
     dL_da2 = a2 - y
-    delta2 = sigma_prime_z2(dL_da2)[0]
+    delta2 = dL_da2 * sigma_prime_z2
     dW2 = np.outer(delta2, a1)
     db2 = delta2.copy()
     dL_da1 = W2.T @ delta2
-    delta1 = sigma_prime_z1(dL_da1)[0]
+    delta1 = dL_da1 * sigma_prime_z1
     dW1 = np.outer(delta1, x)
     db1 = delta1.copy()
     return TwoLayer(z1=z1, a1=a1, z2=z2, a2=a2, L=L, dL_da2=dL_da2, delta2=delta2, dW2=dW2, db2=db2,
@@ -83,24 +80,23 @@ def two_layer_batch(
 
     Derivation, section 'Vectorization for Batches': the gradients are (1/B) Delta^T A, the mean over the batch.
     """
-    act = activation(sigma)
     X, Y, W2 = real("X", X, 2, "(..., B, n0)"), real("Y", Y, 2, "(..., B, n2)"), real("W2", W2)
 
     # Forward pass
     z1, _ = affine(X, W1, b1)
-    a1, sigma_prime_z1 = act(z1)
+    a1, sigma_prime_z1 = value_and_derivative(sigma, z1)
     z2, _ = affine(a1, W2, b2)
-    a2, sigma_prime_z2 = act(z2)
+    a2, sigma_prime_z2 = value_and_derivative(sigma, z2)
     L, _ = half_squared_error(a2, Y)
 
     # Backward pass
     B = X.shape[-2]
     dL_da2 = a2 - Y
-    delta2 = sigma_prime_z2(dL_da2)[0]
+    delta2 = dL_da2 * sigma_prime_z2
     dW2 = delta2.mT @ a1 / B
     db2 = delta2.sum(axis=-2) / B
     dL_da1 = delta2 @ W2
-    delta1 = sigma_prime_z1(dL_da1)[0]
+    delta1 = dL_da1 * sigma_prime_z1
     dW1 = delta1.mT @ X / B
     db1 = delta1.sum(axis=-2) / B
     return TwoLayer(z1=z1, a1=a1, z2=z2, a2=a2, L=L, dL_da2=dL_da2, delta2=delta2, dW2=dW2, db2=db2,
@@ -124,8 +120,8 @@ def two_layer(
     def pullback(upstream: ArrayLike) -> tuple[Array, ...]:
         u = cotangent(upstream, net.L)[..., None]  # (..., 1): for the biases
         uu = u[..., None]  # (..., 1, 1): for the matrices
-        dX = uu * (net.delta1 @ W1) / B
-        dY = -uu * net.dL_da2 / B
+        dX = uu * (net.delta1 @ W1 / B)
+        dY = -uu * (net.dL_da2 / B)
         return (fit(dX, X), fit(dY, Y), fit(uu * net.dW1, W1), fit(u * net.db1, b1), fit(uu * net.dW2, W2),
                 fit(u * net.db2, b2))  # fmt: skip
 
