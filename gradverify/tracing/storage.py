@@ -96,5 +96,5 @@ def positions(shadow: Array, root: Array) -> Array:
 
 def gather(flat: Tensor, index: Any) -> Tensor:
     """``flat[index]`` for an integer array of any shape."""
-    index = np.asarray(index, dtype=np.int64)
+    index = np.require(index, dtype=np.int64, requirements="W")
     return flat.index_select(0, torch.from_numpy(index.reshape(-1))).reshape(index.shape)

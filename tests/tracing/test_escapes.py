@@ -1,0 +1,149 @@
+"""Whatever leaves the trace says so; nothing becomes a constant in silence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradverify.errors import Unsupported
+from gradverify.tracing import Escaped, trace
+
+X = np.array([[0.5, 1.5], [2.5, -0.5]])
+PLAIN = np.random.default_rng(0).standard_normal((2, 2))
+
+
+def run(f, **options):
+    return trace(lambda p, c: f(p["x"]), {"x": X}, {}, **options)
+
+
+def into_a_foreign_buffer(x):
+    buffer = np.random.default_rng(0).standard_normal((2, 2))
+    buffer[0] = x[0]
+    return buffer + x
+
+
+def in_place_on_a_foreign_buffer(x):
+    buffer = PLAIN.copy()
+    buffer += x
+    return buffer
+
+
+def an_entry_of_a_foreign_buffer(x):
+    buffer = PLAIN.copy()
+    buffer[0, 1] = x[0, 1]
+    return x * buffer
+
+
+def swallowed(x):
+    try:
+        scale = float(x[0, 0] * 2) + 0.0
+        np.fft.fft(x)
+    except Exception:
+        scale = 1.0
+    return x * scale
+
+
+ESCAPES = {
+    "np.fft.fft is not traced": lambda x: np.fft.fft(x),
+    "np.gradient is not traced": lambda x: np.gradient(x),
+    "float() or .item() of a traced value": lambda x: x * float(x[0, 0]),
+    "float() or .item() of a traced value ": lambda x: x * x[0, 0].item(),
+    ".tolist() of a traced array": lambda x: np.sum(x.tolist()),
+    ".data of a traced array": lambda x: x.data,
+    ".ctypes of a traced array": lambda x: x.ctypes,
+    ".tobytes of a traced array": lambda x: x.tobytes(),
+    ".view of a traced array": lambda x: x.view(np.int64),
+    "became a plain array": into_a_foreign_buffer,
+    "became a plain array ": an_entry_of_a_foreign_buffer,
+    "out= (or +=, *=) into a plain array": in_place_on_a_foreign_buffer,
+    "became a plain array  ": lambda x: np.random.default_rng(0).normal(x),
+    "became a plain array   ": lambda x: np.nditer(x),
+    "ufunc.at": lambda x: np.multiply.at(x, ([0, 0], [0, 0]), 2.0),
+    "np.add.at of traced values into a plain array": lambda x: np.add.at(PLAIN.copy(), [0, 1], x),
+    "np.spacing is not traced": lambda x: np.spacing(x),
+    "memoryview": lambda x: memoryview(x),
+    "np.fft.fft is not traced ": swallowed,
+    "arithmetic of a traced array with complex128 values": lambda x: x * 1j,
+    "the output does not depend on the traced primals": lambda x: np.argmax(x) + 0.0,
+    "the output does not depend": lambda x: PLAIN,
+    "pickling": lambda x: __import__("pickle").dumps(x),
+}
+
+
+@pytest.mark.parametrize("message", ESCAPES)
+def test_an_escape_names_itself(message):
+    with pytest.raises(Escaped) as info:
+        run(ESCAPES[message])
+    if message != "ufunc.at":
+        assert message.strip() in str(info.value)
+    assert isinstance(info.value, Unsupported)
+
+
+def test_an_escape_names_the_users_line():
+    with pytest.raises(Escaped, match=r"test_escapes.py:\d+ \(`buffer\[0\] = x\[0\]`\)"):
+        run(into_a_foreign_buffer)
+
+
+def test_a_float_returned_as_it_is_keeps_its_gradient():
+    for last in (lambda x: float(np.sum(x**2)), lambda x: np.sum(x**2).item(), lambda x: (float(np.sum(x**2)), None)):
+        assert np.allclose(run(last).vjp(np.array(1.0))["x"], 2 * X)
+
+
+def test_a_float_that_goes_on_is_an_escape_even_if_its_value_is_returned():
+    def forward(x):
+        loss = float(np.sum(x**2))
+        np.sum(x) * loss
+        return loss
+
+    with pytest.raises(Escaped, match="float"):
+        run(forward)
+    with pytest.raises(Escaped, match="float"):
+        run(lambda x: float(np.sum(x)) + float(np.sum(x**2)))
+
+
+def test_an_error_of_the_forward_on_traced_arrays_is_an_escape_with_its_line():
+    with pytest.raises(Escaped, match=r"fails on traced arrays: KeyError: 'W' at test_escapes.py:\d+"):
+        trace(lambda p, c: p["W"], {"x": X}, {})
+
+
+def test_a_value_that_differs_from_the_plain_one_is_an_escape():
+    def forward(x):
+        return x * (2 if type(x) is np.ndarray else 3)
+
+    with pytest.raises(Escaped, match="differs from the plain one"):
+        run(forward, expect=forward(X))
+
+
+def test_agreement_allows_for_cancellation():
+    def forward(x):
+        return ((x + 1e8) - 1e8) * (1 + 1e-9 * np.exp(x))
+
+    assert run(forward, expect=forward(X)).out.shape == (2, 2)
+    sums = lambda x: np.sum(np.exp(x) / np.sum(np.exp(x))) - 1.0  # noqa: E731
+    run(sums, expect=np.asarray(sums(X)))
+
+
+def test_complex_primals_are_declined():
+    with pytest.raises(Escaped, match="'z' is complex"):
+        trace(lambda p, c: p["z"], {"z": X + 0j}, {})
+
+
+def test_user_code_that_asks_for_types_gets_numpys_answers():
+    def forward(x):
+        assert isinstance(x, np.ndarray)
+        assert isinstance(np.sum(x), float)
+        assert isinstance(x[0, 0], np.floating)
+        assert np.isscalar(np.sum(x))
+        assert x.dtype == np.float64
+        assert np.issubdtype(x.dtype, np.floating)
+        assert x.ndim == 2 and x.size == 4 and len(x) == 2 and x.nbytes == 32
+        assert x.strides == (16, 8) and x.flags.c_contiguous
+        assert x.T.flags.f_contiguous
+        assert np.shape(x) == (2, 2) and np.ndim(x) == 2
+        assert not np.isnan(x).any()
+        assert f"{np.sum(x):.1f}" == "4.0"
+        assert 2.5 in x
+        assert int(np.sum(x)) == 4
+        return x * x
+
+    assert np.allclose(run(forward).vjp(np.ones((2, 2)))["x"], 2 * X)
