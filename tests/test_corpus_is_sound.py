@@ -135,10 +135,10 @@ def _exact_grads(item):
 )
 def test_deep_sigmoid_gradients_equal_sixty_digit_arithmetic(name):
     item = ITEMS[name]
-    *_, got = made(item)
+    *_, upstream, got = made(item)
     want = _exact_grads(item)
     assert 0 < np.max(np.abs(want)) < 1e-10
-    assert gap(got["W1"], want) <= 1e-9 * 1e3
+    assert gap(np.asarray(got["W1"]) / upstream, want) <= 1e-9
 
 
 @pytest.mark.parametrize("name", sorted(TORCH_FREE))
@@ -164,7 +164,7 @@ def _differ(a, b, tol=1e-5):
         x, y = np.asarray(a[k], dtype=float), np.asarray(b[k], dtype=float)
         if x.shape != y.shape or not np.all(np.isfinite(x)):
             return True
-        wrong = np.abs(x - y) > np.maximum(tol * np.abs(y), 1e-10 * np.max(np.abs(y), initial=0))
+        wrong = np.abs(x - y) > np.maximum(tol * np.abs(y), 1e-13 * np.max(np.abs(y), initial=0))
         if np.any(wrong):
             return True
     return False
@@ -248,7 +248,7 @@ def broken(item):
         if any(not np.allclose(got[k], kept[k], rtol=1e-9) for k in kept):
             rules.add("upstream layout")
     at = {k: np.asfortranarray(p) for k, p in primals.items()}
-    o, p = drive.forward(subject, at, constants)
+    _, p = drive.forward(subject, at, constants)
     if any(g is not None and not np.allclose(g, kept[k], rtol=1e-9) for k, g in p(u.copy()).items() if k in kept):
         rules.add("primal layout")
     if len(primals) == 2 and len({v.shape for v in primals.values()}) == 1:
