@@ -1,0 +1,56 @@
+"""All recognisers on one failing measurement, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from gradverify import registry
+from gradverify.types import Array, Cause, Evidence, Measurement
+
+#: what a name below says less well than any name in its set, for the same numbers
+LESS_SPECIFIC = {
+    "scale": {"sign", "missing-batch-mean", "double-batch-mean", "accumulated", "upstream-ignored"},
+    "zeroed-entries": {"dropped-samples", "repeated-indices", "detached", "wrong-mask"},
+    "detached": {"wrong-mask", "missing-activation-derivative"},
+    "permuted": {"transposed", "off-by-one-layer", "sign"},
+    "transposed": {"sign"},
+    "missing-term": {
+        "dropped-samples",
+        "repeated-indices",
+        "updated-weights",
+        "dtype",
+        "wrong-mask",
+        "softmax-elementwise",
+    },
+    "extra-term": {"updated-weights", "upstream-ignored", "dtype"},
+    "stale-state": {"accumulated"},
+    "nondeterministic": {"accumulated"},
+}
+LAST = frozenset({"noise"})  #: said only when nothing else is
+
+
+def name_causes(m: Measurement, ev: Evidence) -> tuple[Cause, ...]:
+    """The causes that have evidence for this failing measurement, by confidence; less specific names are dropped."""
+    if ev.what_if is not None:
+        played = _Once(ev.what_if())
+        ev = replace(ev, what_if=lambda: iter(played))
+    found = [c for e in registry.cause.entries() if (c := e.item(m, ev)) is not None]
+    names = {c.name for c in found}
+    kept = [c for c in found if not LESS_SPECIFIC.get(c.name, set()) & names]
+    kept = [c for c in kept if c.name not in LAST] or kept
+    return tuple(sorted(kept, key=lambda c: (-c.confidence, c.name)))
+
+
+class _Once:
+    """Hypotheses are costly: each is computed when first asked for, and kept."""
+
+    def __init__(self, source: Iterator[tuple[str, Mapping[str, Array]]]) -> None:
+        self.source = source
+        self.seen: list[tuple[str, Mapping[str, Array]]] = []
+
+    def __iter__(self) -> Iterator[tuple[str, Mapping[str, Array]]]:
+        yield from self.seen
+        for item in self.source:
+            self.seen.append(item)
+            yield item

@@ -1,0 +1,240 @@
+"""What several recognisers need: the failing gradient as numbers, and ways to say that two arrays are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradverify.types import Array, Arrays, Evidence, Gradients, Measurement, Out, differentiable, leaves
+
+#: checks of the contract of backward: their measurements compare the implementation with itself
+CONTRACT = frozenset(
+    [
+        "dtype-preserved",
+        "finite",
+        "primals-unchanged",
+        "upstream-unchanged",
+        "no-aliasing",
+        "upstream-layouts",
+        "primal-layouts",
+        "linear-in-upstream",
+        "second-call-equal",
+        "two-forwards-before-one-backward",
+        "needs-grad-subset",
+        "same-array-twice",
+        "batch-one",
+        "zero-batch",
+        "size-one-axes",
+        "integers-get-no-gradient",
+        "deterministic",
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One failing gradient: ``got`` against ``want``, and the size of a difference that means nothing.
+
+    tol    oracle's error and the implementation's rounding, same shape as want
+    wrong  where they differ (None if the shapes do);  signal  where ``want`` stands clear of the noise
+    """
+
+    name: str
+    got: Array
+    want: Array
+    tol: Array
+
+    @property
+    def alike(self) -> bool:
+        """Whether the shapes agree and every number is finite, so that the entries can be compared."""
+        return self.got.shape == self.want.shape and bool(
+            np.all(np.isfinite(self.got)) and np.all(np.isfinite(self.want))
+        )
+
+    @property
+    def wrong(self) -> Array:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(~(np.abs(self.got - self.want) <= self.tol))
+
+    @property
+    def signal(self) -> Array:
+        return np.asarray(np.abs(self.want) > 8 * self.tol)
+
+    def is_(self, candidate: Array, factor: float = 1.0) -> bool:
+        """Whether ``got`` is ``candidate`` in every entry; ``factor``: how much of the oracle's error it carries."""
+        if candidate.shape != self.got.shape or not np.all(np.isfinite(candidate)):
+            return False
+        return bool(np.all(np.abs(self.got - candidate) <= self.tol * max(1.0, abs(factor))))
+
+    def worst(self, candidate: Array) -> float:
+        """The largest difference between ``got`` and ``candidate``, relative to the largest entry of ``got``."""
+        return float(np.max(np.abs(self.got - candidate), initial=0.0) / (np.max(np.abs(self.got), initial=0.0) or 1.0))
+
+
+def tolerance(want: Array, error: Array | float, rounding: Array | float) -> Array:
+    """Error and rounding as one array, at least eight roundings of the largest number."""
+    size = float(np.max(np.abs(want[np.isfinite(want)]), initial=0.0)) if want.size else 0.0
+    kind: np.dtype[Any] = want.dtype if want.dtype.kind in "fc" else np.dtype(float)
+    known = np.where(np.isfinite(error), error, 0.0)
+    return np.broadcast_to(
+        np.maximum(known + np.asarray(rounding, dtype=float), 8 * np.finfo(kind).eps * size), want.shape
+    )
+
+
+def pair(m: Measurement, ev: Evidence) -> Pair | None:
+    """The failing gradient of a measurement against an oracle; None for contract checks and where nothing is wrong."""
+    if ev.check in CONTRACT:
+        return None
+    name = str(m.facts.get("primal", m.of))
+    if ev.check == "shape":
+        return known(ev, name)
+    want = np.asarray(m.want.value)
+    found = Pair(name=name, got=np.asarray(m.got), want=want, tol=tolerance(want, m.want.error, m.rounding))
+    if m.lower is not None and m.upper is not None and found.got.shape == want.shape:
+        inside = (m.upper > m.lower) & (found.got >= m.lower - found.tol) & (found.got <= m.upper + found.tol)
+        found = Pair(name=name, got=found.got, want=np.where(inside, found.got, want), tol=found.tol)
+    return found if found.got.shape != want.shape or np.any(found.wrong) else None
+
+
+def known(ev: Evidence, name: str) -> Pair | None:
+    """What was got and wanted for a primal, right or wrong; None where the oracle or the implementation is silent."""
+    got, want = ev.got.get(name), ev.want.get(name)
+    if got is None or want is None or not want.value.size:
+        return None
+    tol = tolerance(want.value, 0.0, ev.rounding.get(name, 0.0))
+    return Pair(name=name, got=np.asarray(got), want=want.value, tol=tol)
+
+
+def pairs(ev: Evidence) -> dict[str, Pair]:
+    """All primals of which both sides are known."""
+    found = {name: known(ev, name) for name in ev.want}
+    return {k: p for k, p in found.items() if p is not None}
+
+
+def elsewhere(ev: Evidence, p: Pair, factor: float) -> str:
+    """In which other primals the same factor stands, and which are exact: " (also in W, b; exact in x)"."""
+    also, exact = [], []
+    for name, q in pairs(ev).items():
+        if name == p.name or not q.alike or not np.any(q.signal):
+            continue
+        if not np.any(q.wrong):
+            exact.append(name)
+        elif q.is_(factor * q.want, factor):
+            also.append(name)
+    said = [f"also in {', '.join(also)}"] * bool(also) + [f"exact in {', '.join(exact)}"] * bool(exact)
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def batch_sizes(ev: Evidence) -> dict[int, str]:
+    """Lengths that may be the batch -> where they come from: what the case says, else leading axes of data."""
+    arrays = {k: v for k, v in ev.case.constants.items() if isinstance(v, np.ndarray)}
+    said = ev.case.attrs.get("batch_axis")
+    if isinstance(said, Mapping):
+        every = {**ev.case.primals, **arrays}
+        return {int(every[k].shape[axis]): k for k, axis in said.items() if k in every and every[k].shape[axis] > 1}
+    outs = {k or "the output": np.asarray(v) for k, v in leaves(ev.out).items()}
+    data = {**arrays, **outs}
+    found: dict[int, list[str]] = {}
+    for k, v in data.items():
+        if v.ndim:
+            found.setdefault(int(v.shape[0]), []).append(k)
+    for k, v in ev.case.primals.items():
+        if v.ndim and int(v.shape[0]) in found:
+            found[int(v.shape[0])].append(k)
+    for k, v in arrays.items():
+        if v.ndim > 1 and sum(w.ndim > 1 and w.shape[-1] == v.shape[-1] for w in data.values()) > 1:
+            found.setdefault(int(v.shape[-1]), []).append(f"the last axis of {k}")
+    return {n: ", ".join(names) for n, names in found.items() if n > 1}
+
+
+def lengths(ev: Evidence) -> dict[int, str]:
+    """All axis lengths in sight above one -> an array that has it."""
+    named = {**dict(ev.case.primals), **{k: v for k, v in ev.case.constants.items() if isinstance(v, np.ndarray)}}
+    named |= {k or "the output": np.asarray(v) for k, v in leaves(ev.out).items()}
+    found: dict[int, str] = {}
+    for k, v in named.items():
+        for axis, n in enumerate(v.shape):
+            if n > 1:
+                found.setdefault(int(n), f"axis {axis} of {k}")
+    return found
+
+
+def experiment(ev: Evidence, primals: Arrays | None = None, upstream: Out | None = None) -> Gradients | None:
+    """Gradients of a fresh run elsewhere; None when the implementation refuses to run there."""
+    try:
+        return ev.gradients(dict(primals or {}), ev.upstream if upstream is None else upstream)
+    except Exception:  # noqa: BLE001  user code may raise anything where it was not meant to run: no evidence
+        return None
+
+
+def number(value: float) -> str:
+    """A factor as people write it: 1/32, 2, -0.5, 0.7312."""
+    for n in range(1, 4097):
+        if abs(value * n - 1) < 1e-9:
+            return f"1/{n}" if n > 1 else "1"
+        if abs(value - n) < 1e-9 * n:
+            return str(n)
+    return f"-{number(-value)}" if value < 0 else f"{value:.6g}"
+
+
+def candidates(ev: Evidence, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
+    """Arrays in scope of a shape: primals, constants, upstream, output."""
+    for k, v in {**dict(ev.case.primals), **dict(ev.case.constants)}.items():
+        if isinstance(v, np.ndarray) and v.shape == shape and v.dtype.kind in "fiub":
+            yield k, v.astype(float)
+    for what, out in (("the upstream", ev.upstream), ("the output", ev.out)):
+        for k, v in leaves(out).items():
+            if np.shape(v) == shape:
+                yield f"{what} {k}".strip(), np.asarray(v, dtype=float)
+
+
+def proportional(residual: Array, pattern: Array, tol: Array) -> float | None:
+    """The factor c with residual = c * pattern in every entry, or None; needs three entries that say so."""
+    weight = float(np.sum(pattern * pattern))
+    if residual.shape != pattern.shape or not weight or not np.all(np.isfinite(residual)):
+        return None
+    c = float(np.sum(residual * pattern)) / weight
+    clear = np.abs(residual) > 8 * tol
+    if int(np.sum(clear)) < 3 or not np.all(np.abs(residual - c * pattern) <= tol + 1e-9 * np.abs(residual)):
+        return None
+    return c
+
+
+def float_primals(ev: Evidence) -> dict[str, Array]:
+    """The differentiable primals."""
+    return {k: v for k, v in ev.case.primals.items() if differentiable(v)}
+
+
+def changes(m: Measurement) -> str:
+    """How many entries differ, by how much, and where the largest is, in words."""
+    got, want = np.asarray(m.got), np.asarray(m.want.value)
+    if got.shape != want.shape:
+        return f"shape {got.shape} in place of {want.shape}"
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(got - want)
+        wrong = ~(gap <= m.want.error + m.rounding)
+    where = np.unravel_index(int(np.argmax(np.nan_to_num(gap, nan=np.inf))), gap.shape)
+    at = f" at {[int(i) for i in where]}" if gap.ndim else ""
+    return f"{int(np.sum(wrong))} of {got.size} entries differ, the most{at}: {got[where]:.6g} for {want[where]:.6g}"
+
+
+def not_finite(m: Measurement, ev: Evidence) -> tuple[str, str] | None:
+    """The primal whose gradient has NaN or infinity where something finite is known or expected, and how many."""
+    name = str(m.facts.get("primal", m.of))
+    got = ev.got.get(name)
+    if ev.check != "finite" and (ev.check in CONTRACT or np.shape(m.got) != np.shape(m.want.value)):
+        return None
+    values = np.asarray(m.got if got is None else got)
+    bad = ~np.isfinite(values)
+    if ev.check != "finite" and values.shape == m.want.value.shape:
+        bad &= np.isfinite(m.want.value)
+    if not np.any(bad):
+        return None
+    first = [int(i) for i in np.argwhere(bad)[0]] if bad.ndim else []
+    return (
+        name,
+        f"{int(np.sum(bad))} of {bad.size} entries of the gradient of {name} are not finite, the first at {first}",
+    )

@@ -1,0 +1,90 @@
+"""Samples do not contribute."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.causes._tools import Pair, batch_sizes, experiment, pair
+from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
+
+
+@registry.cause("dropped-samples")
+def dropped_samples(m: Measurement, ev: Evidence) -> Cause | None:
+    """The gradient lacks what some samples of the batch contribute: their rows are zero, or nothing depends on them."""
+    p = pair(m, ev)
+    if p is None or not p.alike:
+        return None
+    for b, where in batch_sizes(ev).items():
+        found = _rows(p, b, where) or _outer(p, b, ev) or _blind(p, b, ev)
+        if found:
+            evidence, confidence = found
+            return Cause(
+                name="dropped-samples",
+                evidence=evidence,
+                suggestion="let the loop run over the whole batch, and add (+=) every sample's contribution",
+                confidence=confidence,
+            )
+    return None
+
+
+Found = tuple[str, float]
+
+
+def _rows(p: Pair, b: int, where: str) -> Found | None:
+    """Whole rows of a per-sample gradient are zero, the others right."""
+    if p.want.ndim < 1 or p.want.shape[0] != b:
+        return None
+    rest = tuple(range(1, p.want.ndim))
+    zero = np.all(p.got == 0, axis=rest)
+    lost = zero & np.any(p.signal, axis=rest)
+    if not np.any(lost) or np.all(lost) or not np.array_equal(np.any(p.wrong, axis=rest), lost):
+        return None
+    return f"samples {_list(lost)} of {b} ({where}) get zeros in {p.name}, all others are right", 0.95
+
+
+def _outer(p: Pair, b: int, ev: Evidence) -> Found | None:
+    """Want - got is an outer product with the data of one sample: the missing contribution itself."""
+    residual = p.want - p.got
+    if residual.ndim != 2 or min(residual.shape) < 2:
+        return None
+    data = {**dict(ev.case.primals), **{k: v for k, v in ev.case.constants.items() if isinstance(v, np.ndarray)}}
+    for name, x in data.items():
+        if x.ndim != 2 or x.shape[0] != b or x.dtype.kind not in "fiu":
+            continue
+        for i, row in enumerate(np.asarray(x, dtype=float)):
+            for side, r in (("rows", residual), ("columns", residual.T)):
+                if r.shape[1] != row.size or not np.any(row):
+                    continue
+                left = r @ row / (row @ row)
+                if (
+                    np.all(np.abs(r - np.outer(left, row)) <= np.max(p.tol) + 1e-10 * np.max(np.abs(r)))
+                    and np.max(np.abs(left)) > 0
+                ):
+                    return f"want - got is an outer product with sample {i} of {name}, to rounding, in its {side}", 0.95
+    return None
+
+
+def _blind(p: Pair, b: int, ev: Evidence) -> Found | None:
+    """The gradient stays the same to the bit when a sample's upstream is set to zero."""
+    above = {k: np.asarray(v) for k, v in leaves(ev.upstream).items()}
+    if not all(v.ndim and v.shape[0] == b for v in above.values()):
+        return None
+    lost = np.zeros(b, dtype=bool)
+    for i in range(b) if b <= 16 else (0, b - 1):
+        found = experiment(ev, upstream=like(ev.upstream, {k: _without(v, i) for k, v in above.items()}))
+        g = None if found is None else found.get(p.name)
+        lost[i] = g is not None and np.array_equal(g, p.got)
+    if not np.any(lost) or np.all(lost):
+        return None
+    return f"the upstream of samples {_list(lost)} of {b} does not reach the gradient of {p.name}, to the bit", 0.9
+
+
+def _without(v: Array, i: int) -> Array:
+    new = np.array(v)
+    new[i] = 0
+    return new
+
+
+def _list(lost: Array) -> str:
+    return ", ".join(str(int(i)) for i in np.flatnonzero(lost)[:5])

@@ -1,0 +1,47 @@
+"""The precision is lost on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.causes._tools import pair
+from gradverify.types import Cause, Evidence, Measurement
+
+
+@registry.cause("dtype")
+def dtype(m: Measurement, ev: Evidence) -> Cause | None:
+    """The gradient is as wrong as single precision is, or stored in a shorter type than its primal."""
+    if ev.check == "dtype-preserved":
+        return _cause(m.why, 0.97)
+    p = pair(m, ev)
+    if p is None or not p.alike:
+        return None
+    primal = ev.case.primals.get(p.name)
+    if primal is None or primal.dtype.itemsize < 8 or primal.dtype.kind != "f":
+        return None
+    gap = float(np.max(np.abs(p.got - p.want)) / (np.max(np.abs(p.want)) or 1.0))
+    for kind in (np.float32, np.float16):
+        eps = float(np.finfo(kind).eps)
+        if 1e-4 * eps < gap < 64 * eps:
+            stored = bool(np.array_equal(p.got, p.got.astype(kind).astype(float))) and bool(
+                np.any(p.got != np.round(p.got))
+            )
+            size = (
+                f"the largest difference is {gap:.1e} of the largest entry; the roundoff of "
+                f"{np.dtype(kind)} is {eps:.1e}"
+            )
+            if stored:
+                return _cause(f"every entry of got is a {np.dtype(kind)} number, and {size}", 0.96)
+            if kind is np.float32 and np.mean(p.wrong) > 0.5:
+                return _cause(size, 0.45)
+    return None
+
+
+def _cause(evidence: str, confidence: float) -> Cause:
+    return Cause(
+        name="dtype",
+        evidence=evidence,
+        suggestion="allocate buffers with zeros_like(x) or dtype=x.dtype; look for float32 casts and integer arrays",
+        confidence=confidence,
+    )

@@ -1,0 +1,27 @@
+"""The memory layout is misread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.causes._tools import changes
+from gradverify.types import Cause, Evidence, Measurement
+
+
+@registry.cause("layout")
+def layout(m: Measurement, ev: Evidence) -> Cause | None:
+    """The same numbers in another memory layout give another gradient."""
+    if ev.check not in ("upstream-layouts", "primal-layouts"):
+        return None
+    same = m.got.shape == m.want.value.shape and np.all(
+        np.abs(np.sort(m.got, axis=None) - np.sort(m.want.value, axis=None)) <= np.max(m.rounding)
+    )
+    order = "; they are the right numbers in another order" if same else ""
+    return Cause(
+        name="layout",
+        evidence=f"{m.of}: {changes(m)}{order}",
+        suggestion="use strides and C-order reshapes (never ravel('K') or the raw buffer), or copy "
+        "with np.ascontiguousarray first",
+        confidence=0.95,
+    )

@@ -1,0 +1,38 @@
+"""Repeated indices overwrite each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.causes._tools import pair
+from gradverify.types import Cause, Evidence, Measurement
+
+
+@registry.cause("repeated-indices")
+def repeated_indices(m: Measurement, ev: Evidence) -> Cause | None:
+    """Rows that are looked up more than once are wrong: = where += is meant."""
+    p = pair(m, ev)
+    if p is None or not p.alike or not p.want.ndim:
+        return None
+    rows = np.any(p.wrong.reshape(len(p.want), -1), axis=1)
+    for name, index in {**dict(ev.case.constants), **dict(ev.case.primals)}.items():
+        if (
+            not isinstance(index, np.ndarray)
+            or index.dtype.kind not in "iu"
+            or not index.size
+            or index.max() >= len(p.want)
+        ):
+            continue
+        times = np.bincount(index.ravel() % len(p.want), minlength=len(p.want))
+        if np.any(rows) and np.all(times[rows] > 1) and np.any(times[~rows] == 1 if np.any(~rows) else [True]):
+            worst = int(np.flatnonzero(rows)[0])
+            return Cause(
+                name="repeated-indices",
+                evidence=f"only rows {', '.join(map(str, np.flatnonzero(rows)[:5]))} of {p.name} are "
+                f"wrong, and {name} has each of "
+                f"them more than once (row {worst}: {times[worst]} times)",
+                suggestion="add the contributions: np.add.at(grad, index, u), not grad[index] = u or grad[index] += u",
+                confidence=0.94,
+            )
+    return None

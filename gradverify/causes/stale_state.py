@@ -1,0 +1,43 @@
+"""Something is kept from another call."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.types import Cause, Evidence, Measurement
+
+
+@registry.cause("stale-state")
+def stale_state(m: Measurement, ev: Evidence) -> Cause | None:
+    """A call gives what an earlier or later call should have given."""
+    if ev.check not in ("second-call-equal", "two-forwards-before-one-backward", "deterministic", "same-array-twice"):
+        return None
+    if ev.check == "deterministic" and m.facts.get("output_spread") != 0:
+        return None
+    if m.facts.get("reused"):
+        evidence, confidence = f"{m.of}: the arrays returned first hold other numbers after a later call", 0.95
+    elif ev.check == "same-array-twice":
+        evidence, confidence = f"{m.of}: what is kept per array is shared by two arguments", 0.5
+    elif ev.check == "deterministic":
+        evidence, confidence = f"{m.of}: the output is the same, the gradient differs by up to {_apart(m):.3g}", 0.5
+    else:
+        n = (
+            int(np.sum(~(np.abs(m.got - m.want.value) <= m.rounding)))
+            if m.got.shape == m.want.value.shape
+            else m.got.size
+        )
+        evidence, confidence = (
+            f"{m.of}: {n} of {m.got.size} entries differ from those of a call that has no predecessor",
+            0.9,
+        )
+    return Cause(
+        name="stale-state",
+        evidence=evidence,
+        suggestion="keep what backward needs in a cache that forward returns, one per forward, and return fresh arrays",
+        confidence=confidence,
+    )
+
+
+def _apart(m: Measurement) -> float:
+    return float(np.max(np.abs(m.got - m.want.value))) if m.got.shape == m.want.value.shape else float("nan")
