@@ -9,7 +9,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.adapters._arrays import describe, is_tensor
-from gradverify.errors import AdapterError
+from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Adapter
 
 
@@ -27,6 +27,7 @@ def adapt(
     primals    torch tensors among them (or ``device``) make torch adapters be asked first
     constants  with the primals, used to find which array on an object is the gradient of which parameter
     options    passed on to the adapter, for example ``grads={"W": "dW"}``
+    A dtype is for torch adapters; NumPy code computes in the dtype of its primals.
     Raises AdapterError that lists what is accepted, with an example each.
     """
     primals, constants = primals or {}, constants or {}
@@ -39,7 +40,14 @@ def adapt(
         if chosen is None:
             lines = "\n".join(f"  {kind.accepted}" for kind in sorted(kinds, key=lambda k: -k.priority))
             raise AdapterError(f"cannot tell how to drive {describe(subject)}; accepted are\n{lines}")
-        adapter = chosen.adapt(subject, device=device, dtype=dtype, **options)
+        if chosen.framework == "torch":
+            options |= {"device": device, "dtype": dtype}
+        elif device not in (None, "cpu"):
+            raise UsageError(f"device={device!r} is for torch; {describe(subject)} is driven as NumPy code")
+        try:
+            adapter = chosen.adapt(subject, **options)
+        except TypeError as error:
+            raise UsageError(f"{chosen.__name__} does not take these options: {error}") from error
     if hasattr(adapter, "prepare") and primals:
         arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
         adapter.prepare(arrays, constants)

@@ -80,6 +80,29 @@ def named(sig: Signature, names: Collection[str]) -> dict[str, str]:
     return found
 
 
+TARGETS = {
+    "y_true",
+    "ytrue",
+    "target",
+    "targets",
+    "t",
+    "label",
+    "labels",
+    "truth",
+    "expected",
+    "desired",
+    "actual",
+    "gt",
+}
+
+
+def is_target(parameter: str, names: Collection[str]) -> bool:
+    """Whether a parameter of a loss is the truth: ``y_true``, ``t``, or ``y`` beside ``y_pred``."""
+    return parameter in TARGETS or (
+        parameter in ("y", "Y") and any(n.lower().startswith(("y_", "yh", "p")) for n in names)
+    )
+
+
 def slots(
     sig: Signature, primals: Collection[str], constants: Collection[str], *, who: str, spare: Collection[str] = ()
 ) -> dict[str, str]:
@@ -96,6 +119,7 @@ def slots(
             found[name] = parameter
     left = [n for n in primals if n not in found]
     free = [p for p in sig.names if p not in found.values() and p not in sig.keyword_only]
+    free.sort(key=lambda p: is_target(p, sig.names))  # loss(y_true, y_pred): the primal is the prediction
     if left and len(left) == len(primals) and len(left) <= len(free):
         found |= dict(zip(left, free, strict=False))
     elif left and (sig.star or sig.double_star) and (len(left) == len(primals) or sig.double_star):
@@ -104,8 +128,9 @@ def slots(
         given = ", ".join(primals)
         known = [p for p in sig.names if p not in found.values()] or list(sig.names)
         raise AdapterError(f"{who} takes {sig} but the primals are {given}{hint(left[0], known)}")
-    left = [n for n in constants if n not in found and n not in spare]
     free = [p for p in sig.names if p in sig.required and p not in found.values()]
+    unmatched = sorted((n for n in constants if n not in found), key=lambda n: n in spare)
+    left = [n for i, n in enumerate(unmatched) if n not in spare or i < len(free)]
     if left and len(left) <= len(free):
         found |= dict(zip(left, free, strict=False))
     elif left and (sig.double_star or sig.star):

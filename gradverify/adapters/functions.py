@@ -19,6 +19,7 @@ from gradverify import registry
 from gradverify.adapters._arrays import as_out, check_primals, given
 from gradverify.adapters._bind import Signature, arguments, run, signature, slots, who_is
 from gradverify.adapters._gradients import assign, scaled
+from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import OUT, UPSTREAM, Roles, fill, roles
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, UsageError
@@ -26,7 +27,6 @@ from gradverify.types import Arrays, Case, Gradients, Out, Pullback
 
 FLAGS = ("derivative", "deriv", "prime", "grad", "gradient", "derive", "d", "is_derivative", "backward")
 ACTIVATIONS = OUT | {"a", "A", "activation", "activations", "sigmoid_output", "s"}
-MISSING = object()
 
 
 @registry.adapter("functions")
@@ -78,8 +78,8 @@ class Functions:
         )
 
     @classmethod
-    def adapt(cls, subject: Any, **_: Any) -> Functions:
-        return cls(*subject) if isinstance(subject, (tuple, list)) else cls(subject)
+    def adapt(cls, subject: Any, **options: Any) -> Functions:
+        return cls(*subject, **options) if isinstance(subject, (tuple, list)) else cls(subject, **options)
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The forward on foreign arrays, as they are; the cache is stripped."""
@@ -87,7 +87,7 @@ class Functions:
 
     def pick(self, raw: Any, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The output within what the forward returned."""
-        return self._split(raw, self._table(primals, constants))[0]
+        return split(raw, self._table(primals, constants), one_output=self._elementwise)[0]
 
     def evaluate(self, case: Case) -> Out:
         """The forward alone."""
@@ -104,7 +104,7 @@ class Functions:
         randomness = Randomness()
         with randomness.forward():
             raw = run("forward", self._run_forward, primals, case.constants)
-        native, cache = self._split(raw, table)
+        native, cache = split(raw, table, one_output=self._elementwise)
         out = as_out(native)
 
         def pullback(upstream: Out) -> Gradients:
@@ -113,7 +113,7 @@ class Functions:
                     return self._derivative(upstream, out, native, primals)
                 args, kwargs = fill(
                     table,
-                    upstream=self._upstreams(table, upstream),
+                    upstream=by_parameter(table, upstream),
                     primals=primals,
                     constants=case.constants,
                     out=native,
@@ -147,26 +147,6 @@ class Functions:
             )
         return table
 
-    def _split(self, raw: Any, table: Roles) -> tuple[Any, Any]:
-        """(out, cache); several upstream parameters mean several outputs, named after them."""
-        upstreams = table.having("upstream")
-        if not isinstance(raw, tuple):
-            return raw, MISSING
-        n = 1 if self._elementwise else max(1, len(upstreams))
-        if len(raw) < n + (n > 1 and table.takes_cache):
-            raise AdapterError(
-                f"backward takes {n} upstream gradients ({', '.join(upstreams)}) but forward returned {len(raw)} values"
-            )
-        rest = raw[n:]
-        cache = MISSING if not rest else rest[0] if len(rest) == 1 else rest
-        return raw[0] if n == 1 else {_bare(p): v for p, v in zip(upstreams, raw[:n], strict=True)}, cache
-
-    def _upstreams(self, table: Roles, upstream: Out) -> dict[str, Any]:
-        wanted = table.having("upstream") or [""]
-        if len(wanted) == 1 or not isinstance(upstream, Mapping):
-            return {wanted[0]: upstream}
-        return {p: upstream[_bare(p)] for p in wanted}
-
     def _is_derivative(self) -> bool:
         """One parameter, named like an input or an activation and not like an upstream gradient."""
         if len(self._bsig.required or self._bsig.names) != 1 or self._bsig.opaque:
@@ -194,11 +174,3 @@ def _without(sig: Signature, flag: str) -> Signature:
     return Signature(
         names=tuple(n for n in sig.names if n != flag), required=sig.required - {flag}, keyword_only=sig.keyword_only
     )
-
-
-def _bare(parameter: str) -> str:
-    """``dnext_h`` is the upstream of ``next_h``."""
-    for prefix in ("grad_", "d_", "d", "g"):
-        if parameter.startswith(prefix) and len(parameter) > len(prefix):
-            return parameter.removeprefix(prefix)
-    return parameter

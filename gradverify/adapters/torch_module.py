@@ -20,7 +20,7 @@ from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
 class TorchModule:
     """A torch.nn.Module with its parameters as primals, or any callable on torch tensors.
 
-    subject  used through torch.func.functional_call: parameters and buffers keep their values, and its train or eval mode
+    subject  used through torch.func.functional_call: parameters, buffers and the train or eval mode stay
     device   where to run, for example "cuda"
     dtype    "float64", "float32", "float16" or "bfloat16": parameters, buffers and floating-point primals are
              cast to it; default: the dtype of the module's parameters, else that of the primals

@@ -39,8 +39,8 @@ class ValueAndGrad:
         return callable(subject) and not isinstance(subject, type) and not is_module(subject)
 
     @classmethod
-    def adapt(cls, subject: Any, **_: Any) -> ValueAndGrad:
-        return cls(subject)
+    def adapt(cls, subject: Any, **options: Any) -> ValueAndGrad:
+        return cls(subject, **options)
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The loss on foreign arrays, as they are."""

@@ -1,0 +1,252 @@
+"""Which arrays on an object are parameters, and where their gradients come from: found by one trial run on a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradverify.adapters._arrays import shape_of
+from gradverify.adapters._gradients import flatten, spelled
+from gradverify.adapters._optimizer import Recorder, handed_over
+from gradverify.adapters._pairs import looks_like_gradient, partner
+from gradverify.adapters._store import Path, arrays, get, groups, label, parse, same
+from gradverify.errors import AdapterError, UsageError
+from gradverify.types import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One array on the object. ``source``: "attribute", "returned", "recorded" or "updated" (in place by backward)."""
+
+    name: str
+    paths: tuple[Path, ...]  #: all the places where this very array hangs
+    source: str
+    gradient: tuple[Path, ...] = ()  #: where it is left; several for an array shared by several layers: their sum
+    key: Any = None  #: the place in what backward returned: a key, or an index into its leaves
+    compute: Callable[[Any], Any] | None = None  #: given by the user: object -> gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All parameters, and how many leaves of the returned value belong to the inputs."""
+
+    parameters: tuple[Parameter, ...] = ()
+
+    def named(self) -> dict[str, Parameter]:
+        return {p.name: p for p in self.parameters}
+
+    def uses(self, source: str) -> bool:
+        return any(p.source == source for p in self.parameters)
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """What one run on a copy showed."""
+
+    before: dict[Path, Any]
+    values: dict[Path, Array]
+    middle: dict[Path, Any] = field(default_factory=dict)
+    middle_values: dict[Path, Array] = field(default_factory=dict)
+    after: dict[Path, Any] = field(default_factory=dict)
+    after_values: dict[Path, Array] = field(default_factory=dict)
+    result: Any = None
+    recorder: Recorder | None = None
+    root: Any = None
+    doubled: set[Path] = field(default_factory=set)  #: what a second backward added up with the first
+
+    @staticmethod
+    def copies(table: Mapping[Path, Any]) -> dict[Path, Array]:
+        return {p: np.array(v) for p, v in table.items()}
+
+    def stable(self) -> dict[Path, Any]:
+        """What the forward left alone: parameters are among these, cached activations are not."""
+        kept = {}
+        for p, v in self.before.items():
+            now = self.middle.get(p)
+            untouched = now is v if isinstance(v, np.ndarray) else type(now) is type(v)
+            if untouched and same(self.middle_values[p], self.values[p]):
+                kept[p] = v
+        return kept
+
+    def changed(self, path: Path) -> bool:
+        """Whether the backward replaced or overwrote what is there."""
+        then, now = self.middle.get(path), self.after.get(path)
+        if now is None or then is None:
+            return now is not None
+        return now is not then or not same(self.after_values[path], self.middle_values[path])
+
+
+def find(
+    trial: Trial,
+    n_inputs: int,
+    *,
+    grads: Mapping[str, Any],
+    params: Sequence[str] | None,
+    implicit: bool = False,
+    matters: Callable[[tuple[Path, ...]], bool] = lambda _: True,
+) -> Plan:
+    """The plan. Sources are tried in the order: said by the user, by name, recorded, returned, by shape, updated.
+
+    implicit  backward takes no upstream, so it may return gradients of parameters only
+    matters   whether the array at these paths has an influence on the output (an optimizer's momentum has none)
+    """
+    stable = trial.stable()
+    if params is not None:
+        wanted = [parse_on(trial.root, text) for text in params]
+        stable = {p: v for p, v in {**trial.before, **trial.middle}.items() if p in wanted}
+    found = [_said(trial, name, where) for name, where in grads.items()]
+    done = {path for p in found for path in p.paths}
+    owned = groups({p: v for p, v in stable.items() if p not in done})
+    gradients = {q for p in found for q in p.gradient}
+    rest: list[tuple[Path, ...]] = []
+    for paths in owned:
+        by_path = {p: q for p in paths if (q := partner(p, trial.after, set(paths) | done)) is not None}
+        # an array and its own gradient are two things; a gradient is no parameter
+        if not by_path or (looks_like_gradient(paths[0]) and all(p in gradients for p in paths)):
+            rest.append(paths)
+            continue
+        where = _summed(trial, by_path)
+        gradients |= set(where)
+        found.append(Parameter(name="", paths=paths, source="attribute", gradient=where))
+    found = [p for p in found if p.compute or p.name or not set(p.paths) & gradients]
+    started = {**trial.middle, **trial.before}
+    rest = [p for p in rest if not set(p) & gradients and isinstance(started.get(p[0]), np.ndarray)]
+    if trial.recorder is not None and trial.recorder.pairs:
+        given = handed_over(trial.recorder, trial.root)
+        found += [Parameter(name="", paths=paths, source="recorded") for paths in rest if set(paths) & given]
+        rest = [paths for paths in rest if not set(paths) & given]
+    if not any(p.source in ("attribute", "recorded") for p in found):
+        returned, rest = _returned(trial, rest, (0, n_inputs) if implicit else (n_inputs,))
+        found += returned
+    if not found:
+        rest = [p for p in rest if matters(p)]
+        shaped, rest = _by_shape(trial, rest)
+        found += shaped
+    if not found:
+        found += [Parameter(name="", paths=p, source="updated") for p in rest if any(trial.changed(q) for q in p)]
+    return Plan(parameters=_labelled(found))
+
+
+def static(root: Any, grads: Mapping[str, Any]) -> Plan:
+    """Without a trial run: parameters whose gradient has a place already (``dW``, even as zeros or None)."""
+    table = arrays(root)
+    trial = Trial(
+        before=table,
+        values=Trial.copies(table),
+        middle=table,
+        middle_values=Trial.copies(table),
+        after=table,
+        root=root,
+    )
+    return Plan(
+        parameters=tuple(p for p in find(trial, 0, grads=grads, params=None).parameters if p.source == "attribute")
+    )
+
+
+def parse_on(root: Any, text: str) -> Path:
+    try:
+        return parse(root, text)
+    except LookupError as error:
+        known = ", ".join(sorted(label(p) for p in arrays(root)))
+        raise UsageError(f"{error.args[0]}; arrays on it: {known or 'none'}") from None
+
+
+def _said(trial: Trial, name: str, where: Any) -> Parameter:
+    path = parse_on(trial.root, name)
+    paths = next((g for g in groups(trial.middle) if path in g), (path,))
+    if callable(where):
+        return Parameter(name=name, paths=paths, source="attribute", compute=where)
+    return Parameter(name=name, paths=paths, source="attribute", gradient=(parse_on(trial.root, str(where)),))
+
+
+def _summed(trial: Trial, by_path: Mapping[Path, Path]) -> tuple[Path, ...]:
+    """One gradient; or, for one array used by several layers of the same kind, the gradient of each."""
+    first = next(iter(by_path))
+    owner = get(trial.root, first[:-1])
+    alike = [p for p in by_path if p[-1] == first[-1] and type(get(trial.root, p[:-1])) is type(owner)]
+    owners = {id(get(trial.root, p[:-1])): by_path[p] for p in alike}
+    distinct = {id(trial.after[q]): q for q in owners.values()}
+    if len(owners) == len(distinct) > 1 and not isinstance(owner, (Mapping, list)):
+        return tuple(distinct.values())
+    return (by_path[first],)
+
+
+def _returned(
+    trial: Trial, rest: list[tuple[Path, ...]], skips: Sequence[int]
+) -> tuple[list[Parameter], list[tuple[Path, ...]]]:
+    """Gradients among what backward returned: by key, else by shape and order."""
+    result = trial.result
+    if isinstance(result, (tuple, list)) and any(isinstance(v, Mapping) for v in result):
+        result = next(v for v in result if isinstance(v, Mapping))
+    if isinstance(result, Mapping):
+        keys = {str(k): k for k in result}
+        by_key = {paths: k for paths in rest if (k := next((s for p in paths if (s := _key(p, list(keys)))), None))}
+        return [Parameter(name="", paths=p, source="returned", key=keys[k]) for p, k in by_key.items()], [
+            p for p in rest if p not in by_key
+        ]
+    leaves = list(flatten(trial.result)) if isinstance(trial.result, (tuple, list)) else []
+    for measure in (shape_of, np.size):  # a bias gradient of shape (3,) for (1, 3) is still that of the bias
+        for skip in dict.fromkeys(skips):
+            have = [measure(get(trial.root, p[0])) for p in rest]
+            order = _in_order(have, [measure(v) for v in leaves[skip:]])
+            if order:
+                chosen = [
+                    Parameter(name="", paths=rest[i], source="returned", key=skip + j) for j, i in enumerate(order)
+                ]
+                return chosen, [p for i, p in enumerate(rest) if i not in order]
+    if rest and len(rest) == len(leaves) - skips[-1]:  # a wrong shape is the checks' business
+        return [Parameter(name="", paths=p, source="returned", key=skips[-1] + j) for j, p in enumerate(rest)], []
+    return [], rest
+
+
+def _key(path: Path, keys: list[str]) -> str | None:
+    flat = "".join(k for k in label(path).split(".") if k)
+    return spelled(str(path[-1][1]), keys) or spelled(label(path), keys) or spelled(flat, keys)
+
+
+def _in_order(have: Sequence[object], want: Sequence[object]) -> list[int] | None:
+    """For each wanted shape (or size) the first unused parameter that has it; None when one is missing."""
+    left = list(range(len(have)))
+    chosen: list[int] = []
+    for shape in want:
+        i = next((i for i in left if have[i] == shape), None)
+        if i is None:
+            return None
+        left.remove(i)
+        chosen.append(i)
+    return chosen
+
+
+def _by_shape(trial: Trial, rest: list[tuple[Path, ...]]) -> tuple[list[Parameter], list[tuple[Path, ...]]]:
+    """Pairs of the same shape where both are the only ones of that shape and the gradient is named like one."""
+    mine = {path for paths in rest for path in paths}
+    fresh = [
+        g[0] for g in groups(trial.after) if g[0] not in mine and trial.changed(g[0]) and looks_like_gradient(g[0])
+    ]
+    shapes = [shape_of(trial.after[g]) for g in fresh]
+    found = []
+    for paths in rest:
+        shape = shape_of(get(trial.root, paths[0]))
+        alike = [p for p in rest if shape_of(get(trial.root, p[0])) == shape]
+        if shape and len(alike) == 1 and shapes.count(shape) == 1:
+            found.append(Parameter(name="", paths=paths, source="attribute", gradient=(fresh[shapes.index(shape)],)))
+    return found, [p for p in rest if p not in [f.paths for f in found]]
+
+
+def _labelled(found: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """Names: the short label where it is unique, else every key of the path."""
+    short = [p.name or label(p.paths[0]) for p in found]
+    names = [
+        s if short.count(s) == 1 else ".".join(str(k) for _, k in p.paths[0]) for s, p in zip(short, found, strict=True)
+    ]
+    if len(set(names)) != len(names):
+        raise AdapterError(
+            f"two parameters are called the same: {', '.join(names)}; say which: gv.layer(obj, grads={{'W': 'dW'}})"
+        )
+    return tuple(
+        Parameter(name=n, paths=p.paths, source=p.source, gradient=p.gradient, key=p.key, compute=p.compute)
+        for n, p in zip(names, found, strict=True)
+    )

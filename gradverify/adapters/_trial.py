@@ -1,0 +1,109 @@
+"""Running an object once on a copy, to see what its methods leave behind and whether its updates show the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradverify.adapters import _optimizer as optimizers
+from gradverify.adapters._arrays import as_out
+from gradverify.adapters._bind import run
+from gradverify.adapters._collect import set_rates, verified_updates
+from gradverify.adapters._discover import Parameter, Trial
+from gradverify.adapters._methods import Methods
+from gradverify.adapters._seeds import Randomness
+from gradverify.adapters._store import Path, arrays, get, put, same
+from gradverify.errors import AdapterError, GradverifyError
+from gradverify.types import Array, Out, leaves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One point to try an object at; ``fresh`` makes a copy of it with the parameters of that point."""
+
+    methods: Methods
+    fed: Mapping[str, Array]
+    constants: Mapping[str, Any]
+    fresh: Callable[[], Any]
+
+    def run(self, obj: Any) -> Trial:
+        """Forward and backward on ``obj``, and a second backward to see whether gradients are added up."""
+        before = arrays(obj)
+        trial = Trial(before=before, values=Trial.copies(before), root=obj)
+        backward = self._forward(obj)
+        trial.middle = arrays(obj)
+        trial.middle_values = Trial.copies(trial.middle)
+        trial.recorder = optimizers.install(obj)
+        trial.result = backward(1.0)
+        trial.after = arrays(obj)
+        trial.after_values = Trial.copies(trial.after)
+        written = [p for p in trial.after if trial.changed(p) and np.any(trial.after_values[p])]  # 2 * 0 tells nothing
+        if written:
+            pairs = list(trial.recorder.pairs) if trial.recorder is not None else []
+            try:
+                backward(1.0)
+            except GradverifyError:  # it is only asked whether it adds; it may refuse to run twice
+                return trial
+            again = arrays(obj)
+            trial.doubled |= {p for p in written if p in again and _twice(again[p], trial.after_values[p])}
+            if trial.recorder is not None:
+                trial.recorder.pairs[:] = pairs
+        return trial
+
+    def matters(self, paths: tuple[Path, ...]) -> bool:
+        """Whether adding to the array at these paths changes the output."""
+        outs = []
+        for step in (0.0, 0.37):
+            obj = self.fresh()
+            value = np.array(get(obj, paths[0])) + step
+            for path in paths:
+                put(obj, path, value)
+            with Randomness().forward():
+                out = as_out(run(self.methods.forward, self.methods.output, obj, self.fed, self.constants)[0])
+            outs.append(leaves(out))
+        return any(not same(outs[1][k], outs[0][k]) for k in outs[0])
+
+    def verify_updates(self, updated: Sequence[Parameter], *, takes_rate: bool) -> None:
+        """Refuse what is not plain SGD with a known rate. Raises AdapterError."""
+        who = self.methods.backward
+        if not takes_rate:
+            raise AdapterError(
+                f"{who} changes {updated[0].name} in place and no learning rate was found (an argument or "
+                "attribute lr, learning_rate, eta); say where the gradient is: gv.layer(obj, grads={'W': 'dW'})"
+            )
+
+        def update(rate: float) -> dict[str, Array]:
+            obj = self.fresh()
+            backward = self._forward(obj)
+            before = {p.name: np.array(get(obj, p.paths[0])) for p in updated}
+            backward(rate)
+            return {p.name: before[p.name] - get(obj, p.paths[0]) for p in updated}
+
+        verified_updates(update, who)
+
+    def _forward(self, obj: Any) -> Callable[[float], Any]:
+        """Run the forward; the backward of that run, by learning rate, with one random upstream."""
+        methods, randomness = self.methods, Randomness()
+        with randomness.forward():
+            native, cache = run(methods.forward, methods.output, obj, self.fed, self.constants)
+        out = as_out(native, methods.forward)
+        draw = np.random.default_rng(0).standard_normal
+        parts = {
+            k: np.asarray(draw(v.shape), v.dtype if v.dtype.kind == "f" else float) for k, v in leaves(out).items()
+        }
+
+        def backward(rate: float) -> Any:
+            set_rates(obj, rate)
+            upstream: Out = parts if isinstance(out, Mapping) else np.array(parts[""])
+            args = (obj, upstream, native, cache, self.fed, self.constants)
+            with randomness.pullback():
+                return run(methods.backward, methods.gradient, *args, rate=rate)
+
+        return backward
+
+
+def _twice(value: Array, first: Array) -> bool:
+    return np.shape(value) == first.shape and bool(np.allclose(value, 2 * first, rtol=1e-6, atol=0.0))
