@@ -16,6 +16,9 @@ LESS_SPECIFIC = {
     "permuted": {"transposed", "off-by-one-layer", "sign"},
     "transposed": {"sign"},
     "missing-term": {
+        "zeroed-entries",
+        "permuted",
+        "kink-convention",
         "dropped-samples",
         "repeated-indices",
         "updated-weights",

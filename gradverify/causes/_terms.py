@@ -26,6 +26,7 @@ def terms(p: Pair, ev: Evidence) -> Iterator[Term]:
         return
     residual = p.got - p.want
     yield from _named(p, residual, ev)
+    yield from _factors(p, ev)
     yield from _means(p, residual)
     yield from _few(p)
     yield from _rank_one(p, residual)
@@ -41,6 +42,23 @@ def _named(p: Pair, residual: Array, ev: Evidence) -> Iterator[Term]:
             yield Term(words=said, extra=c > 0, confidence=0.94 if own else 0.85)
 
 
+def _factors(p: Pair, ev: Evidence) -> Iterator[Term]:
+    """An array in scope that got is multiplied by and want is not, or the other way round."""
+    for words, value in candidates(ev, p.want.shape):
+        if int(np.sum(p.signal)) < 3 or np.ptp(value) == 0:
+            continue
+        if p.is_(p.want * value, float(np.max(np.abs(value)))):
+            yield Term(
+                words=f"got = want * {words} in all {p.got.size} entries: a factor too many", extra=True, confidence=0.9
+            )
+        elif np.all(np.abs(p.got * value - p.want) <= p.tol * np.maximum(1.0, np.abs(value))):
+            yield Term(
+                words=f"want = got * {words} in all {p.got.size} entries: a factor is missing",
+                extra=False,
+                confidence=0.9,
+            )
+
+
 def _patterns(p: Pair, ev: Evidence) -> Iterator[tuple[str, Array]]:
     own = ev.case.primals.get(p.name)
     if own is not None and own.shape == p.want.shape:
@@ -50,7 +68,6 @@ def _patterns(p: Pair, ev: Evidence) -> Iterator[tuple[str, Array]]:
     for words, value in candidates(ev, p.want.shape):
         if words != p.name:
             yield words, value
-            yield f"want * {words}", p.want * value
 
 
 def _means(p: Pair, residual: Array) -> Iterator[Term]:

@@ -20,7 +20,7 @@ def cross_entropy_twice(m: Measurement, ev: Evidence) -> Cause | None:
     if found is not None or p is None or not p.alike or p.name not in ev.case.primals or p.got.size < 3:
         return found
     z = np.asarray(ev.case.primals[p.name], dtype=float)
-    for axis in range(z.ndim):
+    for axis in (a for a, n in enumerate(z.shape) if n > 1 and np.any(p.got)):
         e = np.exp(z - z.max(axis=axis, keepdims=True))
         s = e / e.sum(axis=axis, keepdims=True)
         for words, twice in (

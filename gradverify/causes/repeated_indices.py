@@ -25,7 +25,7 @@ def repeated_indices(m: Measurement, ev: Evidence) -> Cause | None:
         ):
             continue
         times = np.bincount(index.ravel() % len(p.want), minlength=len(p.want))
-        if np.any(rows) and np.all(times[rows] > 1) and np.any(times[~rows] == 1 if np.any(~rows) else [True]):
+        if np.any(times == 1) and np.array_equal(rows, times > 1):
             worst = int(np.flatnonzero(rows)[0])
             return Cause(
                 name="repeated-indices",
@@ -33,6 +33,6 @@ def repeated_indices(m: Measurement, ev: Evidence) -> Cause | None:
                 f"wrong, and {name} has each of "
                 f"them more than once (row {worst}: {times[worst]} times)",
                 suggestion="add the contributions: np.add.at(grad, index, u), not grad[index] = u or grad[index] += u",
-                confidence=0.94,
+                confidence=0.94 if p.want.ndim > 1 else 0.7,
             )
     return None

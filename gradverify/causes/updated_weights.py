@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import experiment, number, pair, proportional
+from gradverify.causes._tools import experiment, pair, proportional
 from gradverify.types import Cause, Evidence, Measurement
 
 
@@ -26,7 +26,7 @@ def updated_weights(m: Measurement, ev: Evidence) -> Cause | None:
         if c is not None and c > 0:
             return Cause(
                 name="updated-weights",
-                evidence=f"got - want is what a step of {number(c)} along the gradient of {name} does "
+                evidence=f"got - want is what a step of {c:.6g} along the gradient of {name} does "
                 f"to it, in all {p.got.size} entries",
                 suggestion=f"compute every gradient with the old {name}, and update afterwards",
                 confidence=0.93,

@@ -11,7 +11,7 @@ from gradverify.checks._tools import copied, count
 from gradverify.types import Bench, Measurement, differentiable
 
 
-@registry.check("integers-get-no-gradient", catches=("detached",), level="quick")
+@registry.check("integers-get-no-gradient", catches=("extra-term",), level="quick")
 def integers_get_no_gradient(bench: Bench) -> Iterator[Measurement]:
     """An integer or bool primal (labels, indices, masks) gets None; zeros are accepted and noted.
 

@@ -7,7 +7,7 @@ from gradverify.mutants._tools import Bent
 from gradverify.types import Adapter, Case, Gradients, Out, Pullback
 
 
-@registry.mutant("every-second-forward", kind="contract", caught_by="deterministic", causes="stale-state")
+@registry.mutant("every-second-forward", kind="contract", caught_by="deterministic", causes="accumulated")
 def every_second_forward(adapter: Adapter) -> Adapter:
     """Gradients of every second forward are doubled: two buffers used in turn, of which one is never cleared."""
     runs: list[int] = []

@@ -9,7 +9,7 @@ from gradverify.mutants._tools import Bent
 from gradverify.types import Adapter, Case, Out, Pullback, differentiable
 
 
-@registry.mutant("integers-get-gradients", kind="contract", caught_by="integers-get-no-gradient", causes="detached")
+@registry.mutant("integers-get-gradients", kind="contract", caught_by="integers-get-no-gradient", causes="extra-term")
 def integers_get_gradients(adapter: Adapter) -> Adapter:
     """Every integer primal gets a gradient of ones."""
 
