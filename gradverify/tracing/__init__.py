@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.errors import UsageError
-from gradverify.tracing import allocation, functions, linalg, methods, movement, reductions
+from gradverify.tracing import functions, linalg, methods, movement, patching, reductions
 from gradverify.tracing.agreement import require_agreement
 from gradverify.tracing.array import TracedArray, each, holds_traced, is_traced, stacked, tensor, wrap
 from gradverify.tracing.bend import KINDS
@@ -35,7 +35,7 @@ from gradverify.types import Array, Arrays, Out, like
 
 __all__ = ["KINDS", "TIES", "Escaped", "Trace", "TracedArray", "trace"]
 
-FAMILIES = (allocation, functions, linalg, methods, movement, reductions)  # importing them fills the tables
+FAMILIES = (patching, functions, linalg, methods, movement, reductions)  # importing them fills the tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +99,12 @@ def trace(
             tape.claims(plain.dtype)
             leaves[name] = torch.from_numpy(np.array(plain, dtype=dtype)).requires_grad_()
             given[name] = wrap(leaves[name].view_as(leaves[name]), plain.dtype, scalar=False)
-        with allocation.patched(call):
+        with patching.patched(call):
             returned = run(tape, call, given, constants)
             parts = {name: tensor(out) for name, out in outputs(tape, returned, pick).items()}
         if tape.escapes:  # the user's own `except` caught it
             raise tape.escapes[0]
-    if not any(t.requires_grad for t in parts.values()):
+    if bend is None and not any(t.requires_grad for t in parts.values()):
         raise Escaped("the output does not depend on the traced primals")
     single = "" in parts and len(parts) == 1
     shape: Any = np.empty(0) if single else parts
@@ -160,13 +160,13 @@ def outputs(tape: Tape, returned: Any, pick: Callable[[Any], Any] | None) -> dic
         returned = returned[0]
     named = dict(returned) if isinstance(returned, Mapping) else {"": returned}
     for name, out in named.items():
-        for value, source, clock in tape.floats:
+        for value, source, clock, _ in tape.floats:
             if out is value and source is not None and clock == tape.clock and len(tape.floats) == 1:
                 named[name] = np.reshape(source, ())
                 tape.floats.clear()
                 break
     if tape.floats:
-        tape.escape("float() or .item() of a traced value inside the forward")
+        raise Escaped("float(), .item() or assignment into a plain array, of a traced value" + tape.floats[0][3])
     for name, out in named.items():
         if out is None:
             raise Escaped("the forward returned None")
@@ -185,6 +185,8 @@ class Graph:
         self._parts = {k: t for k, t in parts.items() if t.requires_grad}
 
     def pulled(self, upstream: Mapping[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor | None]:
+        if not self._parts:
+            return dict.fromkeys(self._leaves)
         outs = [self._parts[k] for k in self._parts]
         weights = [upstream[k] for k in self._parts]
         grads = torch.autograd.grad(
@@ -213,7 +215,7 @@ class Graph:
         probes = {k: torch.zeros_like(t).requires_grad_() for k, t in self._parts.items()}
         grads = self.pulled(probes, create_graph=True)
         found = {k: np.zeros(s) for k, s in self._shapes.items()}
-        total = torch.zeros((), dtype=next(iter(self._parts.values())).dtype)
+        total = torch.zeros((), dtype=torch.float64)
         for name, g in grads.items():
             if g is not None and name in tangents:
                 total = total + (g * torch.from_numpy(np.array(tangents[name], dtype=float)).to(g.dtype)).sum()

@@ -1,23 +1,20 @@
 """Constructors during a trace: np.zeros gives a buffer that traced values can be written into.
 
 ``buffer = np.zeros((3, 4)); buffer[i] = row`` would end the trace, as NumPy wants plain floats there. So during a trace
-the constructors are replaced, in numpy and under any name in the user's modules, by ones that make float arrays
-traced. A call from NumPy's, SciPy's or torch's own code, from this package, or from another thread gets the original.
+the user's code sees constructors that make float arrays traced (``patching`` puts them there).
 """
 
 from __future__ import annotations
 
 import math
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gradverify.tracing.array import array, holds_traced, is_traced, leave, stacked, tensor, wrap
-from gradverify.tracing.escape import is_inside
+from gradverify.tracing.callers import calls_itself
 from gradverify.tracing.tables import table
 from gradverify.tracing.tape import tape, tracing
 
@@ -279,104 +276,15 @@ def replacements() -> list[tuple[Any, str, Any]]:
         put(special, name, make)
     found.append((np, "r_", Concatenator(np.r_, columns=False)))
     found.append((np, "c_", Concatenator(np.c_, columns=True)))
-    found.append((np.vectorize, "__call__", vectorized(np.vectorize.__call__)))
     return found
 
 
 def guarded(original: Any, replacement: Any) -> Any:
-    """The replacement for the user's calls in a thread that traces; the original for all others."""
+    """The replacement in a thread that traces, the original in all others."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if tracing() is None or is_inside(sys._getframe(1).f_globals.get("__name__", "")):
-            return original(*args, **kwargs)
-        return replacement(*args, **kwargs)
+        return (original if tracing() is None else replacement)(*args, **kwargs)
 
     call.__name__ = getattr(original, "__name__", "call")
     call.__wrapped__ = original  # type: ignore[attr-defined]
     return call
-
-
-_LOCK = threading.RLock()
-_INSTALLED: list[tuple[Any, str, Any]] = []  # (owner, attribute, original), in order
-_USERS = [0]
-
-
-def belongs_to_a_user(name: str, module: Any) -> bool:
-    """Is it neither the standard library's nor an installed package's?"""
-    path = getattr(module, "__file__", None)
-    if is_inside(name) or name.split(".")[0] in sys.stdlib_module_names - {"__main__"}:
-        return False
-    return path is None or "site-packages" not in path
-
-
-def namespaces(call: Any) -> Iterator[dict[str, Any]]:
-    """The globals of the user's modules, and of the functions that ``call`` is made of."""
-    for name, module in list(sys.modules.items()):
-        if module is not None and belongs_to_a_user(name, module):
-            names = getattr(module, "__dict__", None)
-            if isinstance(names, dict):
-                yield names
-    seen: set[int] = set()
-    queue = [(call, 0)]
-    while queue:
-        item, depth = queue.pop()
-        if id(item) in seen or depth > 5:
-            continue
-        seen.add(id(item))
-        function = getattr(item, "__func__", item)
-        names = getattr(function, "__globals__", None)
-        if isinstance(names, dict):
-            if not is_inside(str(names.get("__name__", ""))):
-                yield names
-            cells = getattr(function, "__closure__", None) or ()
-            for cell in cells:
-                try:
-                    queue.append((cell.cell_contents, depth + 1))
-                except ValueError:  # an empty cell
-                    continue
-        elif hasattr(type(item), "__dict__") and not is_inside(type(item).__module__):
-            owner = item if isinstance(item, type) else type(item)
-            members = [v for v in vars(owner).values() if callable(v)]
-            members += [v for v in getattr(item, "__dict__", {}).values() if callable(v)]
-            queue.extend((v, depth + 1) for v in members)
-
-
-@contextmanager
-def patched(call: Any) -> Iterator[None]:
-    """Replace the constructors while at least one trace is running."""
-    with _LOCK:
-        _USERS[0] += 1
-        if _USERS[0] == 1:
-            new = {}
-            for owner, name, replacement in replacements():
-                original = vars(owner)[name] if isinstance(owner, type) else getattr(owner, name)
-                new[id(original)] = replacement
-                _INSTALLED.append((owner, name, original))
-            for owner, name, original in list(_INSTALLED):
-                setattr(owner, name, new[id(original)])
-            done: set[int] = {id(vars(np)), id(vars(math))}
-            for names in namespaces(call):
-                if id(names) in done:
-                    continue
-                done.add(id(names))
-                for name, value in list(names.items()):
-                    if id(value) in new and not name.startswith("__"):
-                        names[name] = new[id(value)]
-                        _INSTALLED.append((names, name, value))
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _USERS[0] -= 1
-            if not _USERS[0]:
-                restore()
-
-
-def restore() -> None:
-    """Put every original back where its replacement still is."""
-    while _INSTALLED:
-        owner, name, original = _INSTALLED.pop()
-        if isinstance(owner, dict):
-            owner[name] = original
-        else:
-            setattr(owner, name, original)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from gradverify.tracing.escape import user_line
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.storage import Storage, gather, positions
 from gradverify.tracing.tape import tape, tracing
@@ -244,7 +245,7 @@ class TracedArray(NDArrayOperatorsMixin):
         value = self.t.detach().numpy().item() if not index else self.value.item(*index)
         if self.tracked:
             here = tape()
-            here.floats.append((value, self if not index else None, here.clock))
+            here.floats.append((value, None if index else self, here.clock, user_line()))
         return value
 
     def __getattr__(self, name: str) -> Any:

@@ -28,6 +28,8 @@ def remember(name: str, inputs: tuple[Any, ...], tensors: list[Tensor], y: Any) 
     here = tape()
     if name == "negative":
         here.origin(y, "neg", tensors[0])
+    elif name == "subtract" and origin(inputs[1])[0] == "max" and tuple(y.shape) == tuple(tensors[0].shape):
+        here.origin(y, "shifted", tensors[0])  # the shift for stability, which softmax does not feel
     elif name == "exp":
         kind, z = origin(inputs[0])
         here.origin(y, "exp-", z) if kind == "neg" else here.origin(y, "exp", tensors[0])
@@ -42,7 +44,13 @@ def remember_sum(e: Tensor, total: Tensor) -> None:
     """``total`` is the sum of ``e`` over some axis."""
     kind, z = tape().origin_of(e)
     if kind == "exp":
-        tape().origin(total, "sumexp", (e, z))
+        step, unshifted = tape().origin_of(z)
+        tape().origin(total, "sumexp", (e, unshifted if step == "shifted" else z))
+
+
+def remember_max(t: Tensor, best: Tensor) -> None:
+    """``best`` is the maximum of ``t`` over some axis."""
+    tape().origin(best, "max", t)
 
 
 def composite(name: str, inputs: tuple[Any, ...], tensors: list[Tensor]) -> Tensor | None:

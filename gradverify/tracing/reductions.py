@@ -12,7 +12,7 @@ from gradverify.tracing.array import TracedArray, array, dtype_of, each, is_trac
 from gradverify.tracing.bend import node
 from gradverify.tracing.elementwise import absolute, jumps, sqrt
 from gradverify.tracing.lazy import Tensor, torch
-from gradverify.tracing.patterns import remember_sum
+from gradverify.tracing.patterns import remember_max, remember_sum
 from gradverify.tracing.tables import UFUNC_METHODS, implements, table
 from gradverify.tracing.tape import tape
 
@@ -64,6 +64,8 @@ def reduction(name: str, last: Callable[..., Tensor], identity: float | None = N
         y = unfold(y, axes, keepdims)
         if name == "sum":
             remember_sum(t, y)
+        if name == "max":
+            remember_max(t, y)
         result_dtype = dtype_of(*([a] if is_traced(a) else [])) if dtype is None else np.dtype(dtype)
         if result_dtype.kind != "f":
             leave(f"np.{name} with dtype={result_dtype.name}")

@@ -33,7 +33,7 @@ class Tape:
         self.nodes: list[str] = []
         self.notes: dict[str, None] = {}
         self.escapes: list[Escaped] = []
-        self.floats: list[tuple[Any, Any, int]] = []  # (the very object given out, its array, clock then)
+        self.floats: list[tuple[Any, Any, int, str]] = []  # (the very object given out, its array, clock then, line)
         self.origins: dict[int, tuple[Tensor, str, Any]] = {}
         self.clock = 0  #: counts the steps that made a tracked value
         self.coarsest = np.dtype(dtype)  #: the least precise dtype that the forward asked for

@@ -36,8 +36,8 @@ def an_entry_of_a_foreign_buffer(x):
 
 def swallowed(x):
     try:
-        scale = float(x[0, 0] * 2) + 0.0
         np.fft.fft(x)
+        scale = 2.0
     except Exception:
         scale = 1.0
     return x * scale
@@ -46,15 +46,15 @@ def swallowed(x):
 ESCAPES = {
     "np.fft.fft is not traced": lambda x: np.fft.fft(x),
     "np.gradient is not traced": lambda x: np.gradient(x),
-    "float() or .item() of a traced value": lambda x: x * float(x[0, 0]),
-    "float() or .item() of a traced value ": lambda x: x * x[0, 0].item(),
+    "float(), .item() or assignment into a plain array, of a traced value at test_escapes.py": lambda x: x * float(x[0, 0]),
+    "float(), .item() or": lambda x: x * x[0, 0].item(),
     ".tolist() of a traced array": lambda x: np.sum(x.tolist()),
     ".data of a traced array": lambda x: x.data,
     ".ctypes of a traced array": lambda x: x.ctypes,
     ".tobytes of a traced array": lambda x: x.tobytes(),
     ".view of a traced array": lambda x: x.view(np.int64),
     "became a plain array": into_a_foreign_buffer,
-    "became a plain array ": an_entry_of_a_foreign_buffer,
+    "assignment into a plain array, of a traced value": an_entry_of_a_foreign_buffer,
     "out= (or +=, *=) into a plain array": in_place_on_a_foreign_buffer,
     "became a plain array  ": lambda x: np.random.default_rng(0).normal(x),
     "became a plain array   ": lambda x: np.nditer(x),

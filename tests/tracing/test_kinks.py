@@ -42,7 +42,7 @@ KINKS = {
     "abs at 0: 2 entries": np.abs,
     "x > y compared at 0: 2 entries": lambda x: x * (x > 0) + x,
     "sqrt at 0: 2 entries": lambda x: np.sqrt(x**2 + x),
-    "max over axis: 3 entries tied": lambda x: -np.max(-np.abs(x - 1) + x),
+    "max over axis: 2 entries tied": lambda x: np.max(-x),
     "sign: 2 on a step": lambda x: np.sign(x) + x,
     "sort: 1 ties": np.sort,
     "clip at its lower bound: 2 ties": lambda x: np.clip(x, 0, 5),
