@@ -27,7 +27,7 @@ def second_call_equal(bench: Bench) -> Iterator[Measurement]:
     added = frozenset(k for k in first if _stored(bench, k) and _doubled(bench, k, first, second))
     yield from compared(
         bench, _increment(second, first, added), first, "second call", "changes when the same pullback is called again",
-        facts={"calls": 2}, notes=lambda k: _said(k) if k in added else (),
+        facts={"calls": 2}, notes=lambda k: _said(k) if k in added else _by_design(bench),
     )  # fmt: skip
     other = drawn_like(bench.upstream, bench.rng)
     later = snapshot(run.pullback(copied(other)))
@@ -42,10 +42,10 @@ def second_call_equal(bench: Bench) -> Iterator[Measurement]:
         bench, {k: later.get(k) for k in mine}, {k: fresh.get(k) for k in mine}, "later call with another upstream",
         "is another one when the pullback was called before with another upstream", times=4.0, facts={"calls": 3},
     )  # fmt: skip
-    yield from _again(bench, first, added)
+    yield from _again(bench, first)
 
 
-def _again(bench: Bench, first: Gradients, added: frozenset[str]) -> Iterator[Measurement]:
+def _again(bench: Bench, first: Gradients) -> Iterator[Measurement]:
     """Forward and backward once more on one object, where the adapter offers ``again(run, case)``."""
     again = getattr(bench.adapter, "again", None)
     if again is None:
@@ -56,6 +56,7 @@ def _again(bench: Bench, first: Gradients, added: frozenset[str]) -> Iterator[Me
     if not _equal(out, run.out, bench.eps):
         return  # the forward itself has state (dropout, running statistics): "deterministic" says so
     repeated = snapshot(pullback(copied(bench.upstream)))
+    added = frozenset(k for k in first if _stored(bench, k) and _doubled(bench, k, first, repeated))
     yield from compared(
         bench, _increment(repeated, first, added), first, "forward and backward again on the same object",
         "changes when forward and backward run again on the same object", facts={"again": True, "calls": 2},
@@ -64,8 +65,12 @@ def _again(bench: Bench, first: Gradients, added: frozenset[str]) -> Iterator[Me
 
 
 def _stored(bench: Bench, name: str) -> bool:
-    """Whether the gradient lives on the user's object, where adding into it is a convention."""
-    return "accumulates" in traits(bench) or name in getattr(bench.adapter, "stored", ())
+    """Whether the gradient lives on the user's object, where adding into it or filling it again is a convention.
+
+    An adapter of an object says so with ``stored`` (names of primals), with "accumulates", or by having parameters.
+    """
+    own = getattr(bench.adapter, "parameters", None)
+    return "accumulates" in traits(bench) or name in getattr(bench.adapter, "stored", () if own is None else own())
 
 
 def _doubled(bench: Bench, name: str, first: Gradients, second: Gradients) -> bool:
@@ -78,6 +83,13 @@ def _doubled(bench: Bench, name: str, first: Gradients, second: Gradients) -> bo
 def _increment(second: Gradients, first: Gradients, added: frozenset[str]) -> dict[str, Array | None]:
     """What the second call contributed: itself, or for accumulated gradients the difference."""
     return {k: g - first[k] if k in added and g is not None else g for k, g in second.items()}
+
+
+def _by_design(bench: Bench) -> tuple[str, ...]:
+    """What to say of an object that accumulates where its adapter gives every call a fresh copy."""
+    if "accumulates" not in traits(bench) or "engine" in traits(bench):
+        return ()
+    return ("the object adds (+=) into its gradients: zero them between steps",)
 
 
 def _said(name: str) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def softmax_rows(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def network(W1, b1, W2, b2, x, y):  # noqa: PLR0917  a network has as many arguments as it has
+def network(W1, b1, W2, b2, x, y):
     h = np.tanh(x @ W1.T + b1)
     p = softmax_rows(h @ W2.T + b2)
     n = np.arange(len(y))
