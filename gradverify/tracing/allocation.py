@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gradverify.tracing.array import array, holds_traced, is_traced, leave, stacked, tensor, wrap
-from gradverify.tracing.callers import calls_itself
+from gradverify.tracing.array import array, dtype_of, holds_traced, is_traced, leave, stacked, tensor, wrap
+from gradverify.tracing.dispatch import elementwise
 from gradverify.tracing.tables import table
 from gradverify.tracing.tape import tape, tracing
 
@@ -107,11 +108,11 @@ def of_lists(original: Any) -> Callable[..., Any]:
     return call
 
 
-def scalar_function(original: Any, ufunc: Any) -> Callable[..., Any]:
+def scalar_function(original: Any, function: Any) -> Callable[..., Any]:
     """math.exp(t): the same as np.exp(t)."""
 
     def call(*args: Any) -> Any:
-        return ufunc(*args) if any(map(is_traced, args)) else original(*args)
+        return function(*args) if any(map(is_traced, args)) else original(*args)
 
     return call
 
@@ -135,6 +136,41 @@ class Concatenator:
         return np.concatenate(pieces)
 
 
+def special(name: str) -> Callable[..., Any]:
+    """A function of the ufunc table that NumPy itself has not: erf, and the like."""
+    return lambda x: wrap(elementwise(name, (x,), [tensor(x)]), dtype_of(x))
+
+
+class _Scalar(type):
+    """Stands for a scalar type in every respect but the call."""
+
+    original: type
+
+    def __call__(cls, *args: Any) -> Any:
+        if len(args) == 1 and is_traced(args[0]):
+            if args[0].size != 1 or tracing() is None:
+                return cls.original(*args)
+            return np.reshape(args[0], ()).astype(np.dtype(cls.original))[()]
+        return cls.original(*args)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls.original)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.original)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is cls.original
+
+    def __hash__(cls) -> int:
+        return hash(cls.original)
+
+
+def scalar_type(original: type) -> type:
+    """``float`` or ``np.float32`` that leaves a traced scalar traced: ``float(np.sum(x))`` does not end the trace."""
+    return _Scalar(original.__name__, (original,), {"original": original, "dtype": np.dtype(original)})
+
+
 def vectorized(original: Any) -> Callable[..., Any]:
     """Calling an np.vectorize object: entry by entry."""
 
@@ -143,6 +179,9 @@ def vectorized(original: Any) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         if kwargs or self.signature is not None or self.excluded:
             leave("np.vectorize with keywords, a signature or excluded arguments")
+        whole = {id(getattr(math, name)): f for name, f in math_functions().items()}.get(id(self.pyfunc))
+        if whole is not None:  # np.vectorize(math.erf)
+            return whole(*args)
         arrays = np.broadcast_arrays(*(array(a) for a in args))
         flats = [np.ravel(a) for a in arrays]
         results = [self.pyfunc(*(f[k] for f in flats)) for k in range(arrays[0].size)]
@@ -242,6 +281,18 @@ MATH_OTHER = {
 }  # fmt: skip
 
 
+MATH_SPECIAL = {"erf": "erf", "erfc": "erfc", "lgamma": "gammaln"}
+
+
+def math_functions() -> dict[str, Callable[..., Any]]:
+    """Name in ``math`` -> the same on traced scalars."""
+    return {
+        **{name: getattr(np, name) for name in MATH},
+        **{name: getattr(np, other) for name, other in MATH_OTHER.items()},
+        **{name: special(other) for name, other in MATH_SPECIAL.items()},
+    }
+
+
 def replacements() -> list[tuple[Any, str, Any]]:
     """(owner, attribute, replacement) of everything that is replaced during a trace."""
     found: list[tuple[Any, str, Any]] = []
@@ -267,13 +318,13 @@ def replacements() -> list[tuple[Any, str, Any]]:
     put(np, "bincount", bincount)
     put(np, "fromiter", fromiter)
     put(np.lib.stride_tricks, "as_strided", as_strided)
-    for name in MATH:
-        put(math, name, lambda original, ufunc=getattr(np, name): scalar_function(original, ufunc))
-    for name, other in MATH_OTHER.items():
-        put(math, name, lambda original, ufunc=getattr(np, other): scalar_function(original, ufunc))
+    for name, function in math_functions().items():
+        put(math, name, partial(scalar_function, function=function))
     special = sys.modules.get("scipy.special")
     for name, make in (("softmax", softmax), ("logsumexp", logsumexp), ("log_softmax", log_softmax)):
         put(special, name, make)
+    found.extend((np, name, scalar_type(getattr(np, name))) for name in ("float16", "float32", "float64"))
+    found.extend((np, alias, scalar_type(getattr(np, alias))) for alias in ("half", "single", "double"))
     found.append((np, "r_", Concatenator(np.r_, columns=False)))
     found.append((np, "c_", Concatenator(np.c_, columns=True)))
     return found

@@ -109,7 +109,11 @@ class TracedArray(NDArrayOperatorsMixin):
     def __float__(self) -> float:
         if self.ndim and self.size != 1:
             raise TypeError("only 0-dimensional arrays can be converted to Python scalars")
-        return self.item()
+        value = float(self.t.detach())
+        if self.tracked:  # deferred: right if the forward returns this very object and computes nothing after
+            here = tape()
+            here.floats.append((value, self, here.clock, user_line()))
+        return value
 
     def __int__(self) -> int:
         from gradverify.tracing.elementwise import jumps
@@ -121,7 +125,7 @@ class TracedArray(NDArrayOperatorsMixin):
         return bool(np.asarray(self != 0))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(float(self))
 
     def __index__(self) -> int:
         raise TypeError("only integer scalar arrays can be converted to a scalar index")
@@ -241,12 +245,13 @@ class TracedArray(NDArrayOperatorsMixin):
         self.flat[:] = value
 
     def item(self, *index: Any) -> Any:
-        """A Python float. It is deferred: right if the forward returns this very object, and nothing comes after."""
-        value = self.t.detach().numpy().item() if not index else self.value.item(*index)
-        if self.tracked:
-            here = tape()
-            here.floats.append((value, None if index else self, here.clock, user_line()))
-        return value
+        """One entry: a traced scalar, as long as it depends on the primals."""
+        if not self.tracked:
+            return self.value.item(*index)
+        if not index and self.size != 1:
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        at = index[0] if len(index) == 1 and isinstance(index[0], tuple) else index
+        return self[tuple(at)] if len(at) == self.ndim else np.ravel(self)[at[0] if at else 0]
 
     def __getattr__(self, name: str) -> Any:
         """Attributes of ndarray that this array has not: each is a way out of the trace."""

@@ -214,7 +214,11 @@ def compared(name: str, a: Any, b: Any, plain: Array) -> Array:
         tie = left.detach() == right.detach()
         if bool(tie.any()):
             other = b if is_traced(a) else a
-            at = f" compared at {float(other):g}" if isinstance(other, (int, float)) and not is_traced(other) else " compared at equality"
+            at = (
+                f" compared at {float(other):g}"
+                if isinstance(other, (int, float)) and not is_traced(other)
+                else " compared at equality"
+            )
             sign = COMPARISONS[name]
             gap = (left - right)[tie]
             tape().kink(f"x {sign} y{at}" + ": {n} entries", gap)

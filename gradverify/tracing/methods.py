@@ -73,9 +73,10 @@ def fill(self: TracedArray, value: Any) -> None:
 
 
 def tolist(self: TracedArray) -> Any:
-    if self.tracked:
-        leave(".tolist() of a traced array")
-    return self.value.tolist()
+    """Nested lists of traced scalars, as long as they depend on the primals."""
+    if not self.tracked:
+        return self.value.tolist()
+    return [tolist(row) if row.ndim else row for row in self] if self.ndim else self
 
 
 def sort(self: TracedArray, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.tracing.allocation import replacements, vectorized
+from gradverify.tracing.allocation import replacements, scalar_type, vectorized
 from gradverify.tracing.escape import is_inside
 from gradverify.tracing.tape import tracing
 
 DEPTH = 6  #: how far from the traced callable its functions are looked for
+FLOAT = scalar_type(float)  #: found before the builtin, in the globals of the user's functions
 _LOCK = threading.RLock()  # namespaces are shared by all threads: one trace at a time
 
 
@@ -135,6 +136,7 @@ def patched(call: Any) -> Iterator[None]:
     with _LOCK:
         stand = look_alikes()
         changed: list[tuple[Any, str, Any]] = []
+        shadowed: list[dict[str, Any]] = []
         real_import, real_vectorize = builtins.__import__, np.vectorize.__call__
 
         def importing(name: str, globals: Any = None, locals: Any = None, *rest: Any, **options: Any) -> Any:
@@ -154,11 +156,16 @@ def patched(call: Any) -> Iterator[None]:
                         if id(value) in stand and not name.startswith("__"):
                             changed.append((names, name, value))
                             put(names, name, stand[id(value)])
+                    if isinstance(names, dict) and "float" not in names:
+                        names["float"] = FLOAT
+                        shadowed.append(names)
             builtins.__import__ = importing
             np.vectorize.__call__ = vectorized(real_vectorize)  # type: ignore[method-assign]
             yield
         finally:
             builtins.__import__ = real_import
             np.vectorize.__call__ = real_vectorize  # type: ignore[method-assign]
+            for names in shadowed:
+                names.pop("float", None)
             for names, name, value in changed:
                 put(names, name, value)

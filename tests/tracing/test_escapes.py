@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import math
+
 import numpy as np
 import pytest
 
@@ -46,9 +49,9 @@ def swallowed(x):
 ESCAPES = {
     "np.fft.fft is not traced": lambda x: np.fft.fft(x),
     "np.gradient is not traced": lambda x: np.gradient(x),
-    "float(), .item() or assignment into a plain array, of a traced value at test_escapes.py": lambda x: x * float(x[0, 0]),
-    "float(), .item() or": lambda x: x * x[0, 0].item(),
-    ".tolist() of a traced array": lambda x: np.sum(x.tolist()),
+    "float(), .item() or assignment into a plain array, of a traced value at test_escapes.py": lambda x: (
+        x * math.gamma(x[0, 0])
+    ),
     ".data of a traced array": lambda x: x.data,
     ".ctypes of a traced array": lambda x: x.ctypes,
     ".tobytes of a traced array": lambda x: x.tobytes(),
@@ -89,16 +92,44 @@ def test_a_float_returned_as_it_is_keeps_its_gradient():
         assert np.allclose(run(last).vjp(np.array(1.0))["x"], 2 * X)
 
 
-def test_a_float_that_goes_on_is_an_escape_even_if_its_value_is_returned():
+@pytest.mark.parametrize("to_float", [
+    float, np.float64, lambda v: v.item(), lambda v: np.array([v]).tolist()[0], lambda v: x_of(v),
+])  # fmt: skip
+def test_a_scalar_conversion_keeps_the_gradient(to_float):
     def forward(x):
-        loss = float(np.sum(x**2))
-        np.sum(x) * loss
-        return loss
+        loss = convert(np.sum(x**2))
+        return np.sum(x) * loss + max(convert(x[0, 0]), 0.0) + math.erf(x[1, 1])
 
-    with pytest.raises(Escaped, match="float"):
-        run(forward)
-    with pytest.raises(Escaped, match="float"):
-        run(lambda x: float(np.sum(x)) + float(np.sum(x**2)))
+    convert = {float: lambda v: float(v), np.float64: lambda v: np.float64(v)}.get(to_float, to_float)
+    want = np.sum(X**2) + 2 * X * np.sum(X)
+    want[0, 0] += 1
+    want[1, 1] += 2 / np.sqrt(np.pi) * np.exp(-(X[1, 1] ** 2))
+    assert np.allclose(run(forward, expect=forward(X)).vjp(np.array(1.0))["x"], want)
+
+
+def x_of(v):
+    return float(np.squeeze(v)) * np.float32(1)
+
+
+def test_float_and_the_dtypes_of_numpy_stay_what_they_are_inside_a_forward():
+    def forward(x):
+        assert isinstance(2.0, float) and not isinstance(2, float)
+        assert isinstance(np.float32(2), np.float32)
+        assert np.dtype(float) == np.float64 and np.arange(3).astype(float).dtype == np.float64
+        assert x.dtype == np.float64 and x.dtype == float and np.issubdtype(x.dtype, np.float64)
+        assert float("3.5") == 3.5 and np.float64(2).dtype == np.float64
+        assert np.zeros(2, dtype=float).dtype == float and np.zeros(2, np.float32).dtype == np.float32
+        assert np.finfo(np.float32).eps > np.finfo(float).eps
+        return x * float(2)
+
+    assert run(forward).out.shape == (2, 2)
+    assert float is builtins.float
+
+
+def test_a_vectorized_function_of_math_traces():
+    erfc = np.vectorize(math.erfc)
+    grads = run(lambda x: erfc(x), expect=erfc(X)).vjp(np.ones((2, 2)))
+    assert np.allclose(grads["x"], -2 / np.sqrt(np.pi) * np.exp(-(X**2)))
 
 
 def test_an_error_of_the_forward_on_traced_arrays_is_an_escape_with_its_line():
