@@ -108,7 +108,7 @@ def _few(p: Pair) -> Iterator[Term]:
 
 
 def _rank_one(p: Pair, residual: Array) -> Iterator[Term]:
-    if residual.ndim != 2 or min(residual.shape) < 3:
+    if residual.ndim != 2 or min(residual.shape) < 3 or np.mean(p.wrong) < 0.5:
         return
     size, want = np.linalg.svd(residual, compute_uv=False), np.linalg.svd(p.want, compute_uv=False)
     noise = np.max(p.tol) * np.sqrt(residual.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, batch_sizes, experiment, pair
+from gradverify.causes._tools import Pair, batch_sizes, experiment, pair, pairs
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
 
 
@@ -68,16 +68,19 @@ def _outer(p: Pair, b: int, ev: Evidence) -> Found | None:
 def _blind(p: Pair, b: int, ev: Evidence) -> Found | None:
     """The gradient stays the same to the bit when a sample's upstream is set to zero."""
     above = {k: np.asarray(v) for k, v in leaves(ev.upstream).items()}
-    if not all(v.ndim and v.shape[0] == b for v in above.values()):
+    if p.want.shape[:1] == (b,) or not all(v.ndim and v.shape[0] == b for v in above.values()):
         return None
     lost = np.zeros(b, dtype=bool)
     for i in range(b) if b <= 16 else (0, b - 1):
         found = experiment(ev, upstream=like(ev.upstream, {k: _without(v, i) for k, v in above.items()}))
         g = None if found is None else found.get(p.name)
         lost[i] = g is not None and np.array_equal(g, p.got)
+    for q in pairs(ev).values():  # a sample that reaches nothing (a dead relu) is not lost
+        if q.want.ndim > 1 and q.want.shape[0] == b:
+            lost &= np.any(q.signal, axis=tuple(range(1, q.want.ndim)))
     if not np.any(lost) or np.all(lost):
         return None
-    return f"the upstream of samples {_list(lost)} of {b} does not reach the gradient of {p.name}, to the bit", 0.9
+    return f"the upstream of samples {_list(lost)} of {b} does not reach the gradient of {p.name}, to the bit", 0.8
 
 
 def _without(v: Array, i: int) -> Array:

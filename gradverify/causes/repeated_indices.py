@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import pair
-from gradverify.types import Cause, Evidence, Measurement
+from gradverify.causes._tools import Pair, pair
+from gradverify.types import Array, Cause, Evidence, Measurement, leaves
 
 
 @registry.cause("repeated-indices")
@@ -33,6 +33,16 @@ def repeated_indices(m: Measurement, ev: Evidence) -> Cause | None:
                 f"wrong, and {name} has each of "
                 f"them more than once (row {worst}: {times[worst]} times)",
                 suggestion="add the contributions: np.add.at(grad, index, u), not grad[index] = u or grad[index] += u",
-                confidence=0.94 if p.want.ndim > 1 else 0.7,
+                confidence=0.94 if _last(p, index, ev) else 0.5,
             )
     return None
+
+
+def _last(p: Pair, index: Array, ev: Evidence) -> bool:
+    """Whether every wrong row is what its last contribution alone leaves there."""
+    for u in leaves(ev.upstream).values():
+        if np.shape(u) == index.shape + p.want.shape[1:]:
+            left = np.array(p.want, dtype=float)
+            left[index] = u
+            return p.is_(left)
+    return False

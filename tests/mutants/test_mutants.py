@@ -5,7 +5,8 @@ import pytest
 
 from gradverify import registry
 from gradverify.bench import LiveBench
-from gradverify.types import Case
+from gradverify.judge import judge
+from gradverify.types import Case, Verdict
 from tests.bench import NumpyBench, wrong
 from tests.checks.right import NETWORK, RIGHT, B, X
 
@@ -87,3 +88,10 @@ def test_at_a_symmetric_gradient_the_transpose_cannot_be_seen():
 @pytest.mark.parametrize("mutant", registry.mutant.entries(), ids=lambda e: e.name)
 def test_a_mutant_names_a_cause_that_exists(mutant):
     assert mutant.meta["causes"] in list(registry.cause)
+
+
+@pytest.mark.parametrize("mutant", [e for e in CONTRACT if e.meta["caught_by"] == ORACLE], ids=lambda e: e.name)
+def test_the_oracle_catches_a_contract_mutant_that_is_wrong_at_once(mutant):
+    right = RIGHT["affine"]()
+    bench = LiveBench(mutant.item(right.adapter), right.case)
+    assert Verdict.FAIL in {judge(m).verdict for m in registry.check[ORACLE].item(bench)}
