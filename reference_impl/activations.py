@@ -16,7 +16,7 @@ from reference_impl.stable import log1p_exp, logistic, normal_cdf, sech2
 
 
 def identity(z: ArrayLike) -> tuple[Array, Pullback]:
-    """sigma(z) = z, sigma' = 1: the last layer in front of a loss that takes logits. z  any shape. Beyond the derivation."""
+    """sigma(z) = z, sigma' = 1: the last layer before a loss that takes logits. z  any shape. Beyond the derivation."""
     z = real("z", z)
     a = z.copy()
 

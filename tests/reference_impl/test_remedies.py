@@ -20,7 +20,7 @@ def test_initial_weights_have_the_stated_variance(draw, variance, distribution):
     W = draw(300, 500, rng(), distribution=distribution)
     assert W.shape == (300, 500)
     # standard errors: below 0.4 % of the variance, and of the mean sqrt(variance / 150000)
-    assert np.isclose(W.var(), variance, rtol=0.02)
+    assert np.isclose(W.var(), variance, rtol=0.02, atol=0)
     assert abs(W.mean()) < 5 * np.sqrt(variance / W.size)
 
 
@@ -50,7 +50,7 @@ def test_initial_biases_are_zero_and_shapes_chain():
 def test_batch_norm_gives_every_feature_mean_beta_and_deviation_gamma():
     out, _ = ri.batch_norm(rng().standard_normal((50, 3)) * 7 + 4, [1.0, 2.0, 3.0], [0.0, -1.0, 5.0], eps=1e-12)
     assert np.allclose(out.mean(axis=0), [0, -1, 5], atol=1e-12)
-    assert np.allclose(out.std(axis=0), [1, 2, 3], rtol=1e-9)
+    assert np.allclose(out.std(axis=0), [1, 2, 3], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("norm", [ri.batch_norm, ri.layer_norm])
@@ -81,8 +81,8 @@ def test_running_statistics_move_towards_the_batch_as_in_torch():
     layer = torch.nn.BatchNorm1d(4, momentum=0.3, dtype=torch.float64)
     layer(torch.tensor(X))
     mean, var = ri.batch_statistics(X, np.zeros(4), np.ones(4), momentum=0.3)
-    assert np.allclose(mean, layer.running_mean, rtol=1e-14)
-    assert np.allclose(var, layer.running_var, rtol=1e-14)
+    assert np.allclose(mean, layer.running_mean, rtol=1e-14, atol=0)
+    assert np.allclose(var, layer.running_var, rtol=1e-14, atol=0)
 
 
 def test_a_residual_connection_carries_the_gradient_past_a_dead_branch():
@@ -101,8 +101,8 @@ def test_clipping_by_value_bounds_every_entry(limit):
 def test_clipping_by_norm_keeps_the_direction_and_bounds_the_length(max_norm):
     G = rng().standard_normal((4, 5))
     out, _ = ri.clip_by_norm(G, max_norm=max_norm)
-    assert np.isclose(np.linalg.norm(out), min(max_norm, np.linalg.norm(G)), rtol=1e-14)
-    assert np.allclose(out / np.linalg.norm(out), G / np.linalg.norm(G), rtol=1e-13)
+    assert np.isclose(np.linalg.norm(out), min(max_norm, np.linalg.norm(G)), rtol=1e-14, atol=0)
+    assert np.allclose(out / np.linalg.norm(out), G / np.linalg.norm(G), rtol=1e-13, atol=0)
 
 
 def test_clipping_by_the_global_norm_scales_all_arrays_by_one_factor():
@@ -114,13 +114,15 @@ def test_clipping_by_the_global_norm_scales_all_arrays_by_one_factor():
         t.grad = torch.tensor(g)
     norm = torch.nn.utils.clip_grad_norm_(tensors, 0.5)
     clipped, before = ri.clip_global_norm(G, 0.5)
-    assert np.isclose(before, norm.item(), rtol=1e-14)
-    assert all(np.allclose(c, t.grad, rtol=1e-5) for c, t in zip(clipped, tensors, strict=True))  # torch adds 1e-6
+    assert np.isclose(before, norm.item(), rtol=1e-14, atol=0)
+    assert all(
+        np.allclose(c, t.grad, rtol=1e-5, atol=0) for c, t in zip(clipped, tensors, strict=True)
+    )  # torch adds 1e-6
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e300])
 def test_the_gradient_norm_neither_overflows_nor_underflows(scale):
-    assert np.isclose(ri.gradient_norm(np.array([3.0, 4.0]) * scale), 5 * scale, rtol=1e-14)
+    assert np.isclose(ri.gradient_norm(np.array([3.0, 4.0]) * scale), 5 * scale, rtol=1e-14, atol=0)
 
 
 def test_dropout_keeps_the_expected_value():

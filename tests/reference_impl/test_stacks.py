@@ -54,3 +54,13 @@ def test_primals_with_different_axes_in_front_cannot_be_told_from_stacks():
     assert not OPS["affine"].stacks(3, 2, 1)
     assert not OPS["mse"].stacks(1, 1)
     assert OPS["attention"].stacks(4, 4, 4)
+
+
+def test_a_stack_of_one_receives_the_sum_over_the_stack_that_it_meets():
+    rng = np.random.default_rng(4)
+    A, W, b = rng.standard_normal((S, 4, 3)), rng.standard_normal((1, 5, 3)), rng.standard_normal(5)
+    Z, pullback = OPS["affine"].fn(A, W, b)
+    _, shared = OPS["affine"].fn(A, W[0], b)
+    dW = pullback(np.ones_like(Z))[1]
+    assert dW.shape == (1, 5, 3)
+    assert np.array_equal(dW[0], shared(np.ones_like(Z))[1])
