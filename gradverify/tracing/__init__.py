@@ -17,6 +17,7 @@ bend, patterns        counterfactual backprop; sigmoids and softmaxes written by
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,9 @@ import numpy as np
 from gradverify.errors import UsageError
 from gradverify.tracing import functions, linalg, methods, movement, patching, reductions
 from gradverify.tracing.agreement import require_agreement
-from gradverify.tracing.array import TracedArray, each, holds_traced, is_traced, stacked, tensor, wrap
+from gradverify.tracing.array import TracedArray, each_plain, holds_traced, stacked, tensor, wrap
 from gradverify.tracing.bend import KINDS
-from gradverify.tracing.escape import Escaped, user_line
+from gradverify.tracing.escape import Escaped, is_inside
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.tape import TIES, Tape, active
 from gradverify.types import Array, Arrays, Out, like
@@ -100,7 +101,9 @@ def trace(
             leaves[name] = torch.from_numpy(np.array(plain, dtype=dtype)).requires_grad_()
             given[name] = wrap(leaves[name].view_as(leaves[name]), plain.dtype, scalar=False)
         with patching.patched(call):
-            returned = run(tape, call, given, constants)
+            # float constants can be buffers too, and `X.dot(W)` of a plain X would not ask a traced W
+            fixed = each_plain(lambda x: wrap(tensor(x), x.dtype, scalar=False), dict(constants))
+            returned = run(tape, call, given, fixed)
             parts = {name: tensor(out) for name, out in outputs(tape, returned, pick).items()}
         if tape.escapes:  # the user's own `except` caught it
             raise tape.escapes[0]
@@ -131,7 +134,7 @@ def run(tape: Tape, call: Any, given: Mapping[str, Any], constants: Mapping[str,
         return call(given, constants)
     except Escaped:
         raise
-    except Exception as error:  # noqa: BLE001  # any failure of user code on traced arrays means: decline
+    except Exception as error:  # any failure of user code on traced arrays means: decline
         if tape.escapes:
             raise tape.escapes[0] from error
         line = user_line_of(error)
@@ -140,10 +143,6 @@ def run(tape: Tape, call: Any, given: Mapping[str, Any], constants: Mapping[str,
 
 def user_line_of(error: BaseException) -> str:
     """The innermost line of the user's in a traceback."""
-    import traceback
-
-    from gradverify.tracing.escape import is_inside
-
     found = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if not is_inside(frame.f_globals.get("__name__", "")):

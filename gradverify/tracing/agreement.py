@@ -57,8 +57,8 @@ def require_agreement(
             )
             if not gap[place] <= CONDITION * float(np.finfo(coarse).eps) * effect:
                 raise Escaped(
-                    f"the traced value {got[place]:.17g} differs from the plain one {wide[place]:.17g} at {list(place)}:"
-                    " something in the forward is not what it is on plain arrays"
+                    f"the traced value {got[place]:.17g} differs from the plain one {wide[place]:.17g} at {list(place)}"
+                    ": something in the forward is not what it is on plain arrays"
                 )
         if len(off) > ASKED:
             raise Escaped(f"the traced value differs from the plain one in {len(off)} entries of {want.size}")

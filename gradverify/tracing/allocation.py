@@ -4,6 +4,7 @@
 the user's code sees constructors that make float arrays traced (``patching`` puts them there).
 """
 
+# ruff: noqa: D103 - each is named as the function that it replaces
 from __future__ import annotations
 
 import math
@@ -55,7 +56,7 @@ def like(original: Any, fill: float | None) -> Callable[..., Any]:
 
     def alike(a: Any, *args: Any, **kwargs: Any) -> Any:
         dtype = kwargs.pop("dtype", None)
-        value = fill
+        value: Any = fill
         if original is np.full_like:
             value = args[0] if args else kwargs.pop("fill_value")
             args = args[1:]
@@ -85,6 +86,7 @@ def converter(original: Any, *, copies: bool) -> Callable[..., Any]:
         if not holds_traced(x):
             made = original(*args, **kwargs)
             return fresh(made) if copies or not isinstance(x, np.ndarray) else made
+        result: Any
         if not is_traced(x):
             result = wrap(stacked(x), scalar=False)
         else:
@@ -273,8 +275,30 @@ def fromiter(original: Any) -> Callable[..., Any]:
     return call
 
 
-MATH = """exp log log2 log10 log1p expm1 sqrt sin cos tan sinh cosh tanh fabs floor ceil trunc hypot isnan isinf
-isfinite copysign""".split()
+MATH = [
+    "exp",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "expm1",
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "fabs",
+    "floor",
+    "ceil",
+    "trunc",
+    "hypot",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "copysign",
+]
 MATH_OTHER = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "pow": "power", "fmod": "fmod",
     "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",

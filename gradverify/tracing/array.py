@@ -8,7 +8,6 @@ NumPy must have plain memory it calls ``__array__``, which refuses. For ``isinst
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,7 +28,7 @@ class TracedArray(NDArrayOperatorsMixin):
     __array_priority__ = 1000.0
     __hash__ = None  # type: ignore[assignment]  # like ndarray
 
-    def __init__(self, storage: Storage, shadow: Array | None, tensor: Tensor | None, dtype: Any, scalar: bool) -> None:
+    def __init__(self, storage: Storage, shadow: Array | None, tensor: Tensor, dtype: Any, scalar: bool) -> None:
         self.storage = storage
         self._shadow = shadow
         self._tensor = tensor
@@ -349,8 +348,17 @@ def each(function: Callable[[Any], Any], x: Any) -> Any:
     return x
 
 
-def array(x: Any) -> TracedArray:
-    """``x`` as a traced array; a traced one is returned as it is."""
+def each_plain(function: Callable[[Any], Any], x: Any) -> Any:
+    """``x`` with every plain float array in it, in lists, tuples and dicts, replaced by ``function`` of it."""
+    if type(x) is np.ndarray:
+        return function(x) if x.dtype.kind == "f" else x
+    if type(x) in (list, tuple):
+        return type(x)(each_plain(function, e) for e in x)
+    return {k: each_plain(function, e) for k, e in x.items()} if type(x) is dict else x
+
+
+def array(x: Any) -> Any:
+    """``x`` as a TracedArray; a traced one is returned as it is. (Any: NumPy's stubs know no such arrays.)"""
     return x if is_traced(x) else wrap(tensor(x), scalar=False)
 
 
@@ -369,6 +377,3 @@ def view(a: TracedArray, move: Callable[[Array], Any]) -> Any:
     if isinstance(shown, (list, tuple)):
         return type(shown)(views)
     return views[0]
-
-
-axis_index = operator.index

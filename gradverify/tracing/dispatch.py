@@ -59,7 +59,7 @@ def deliver(result: Any, out: Any) -> Any:
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """NEP 13: what a ufunc, or one of its methods, does to traced arrays."""
     if ufunc.__name__ in COMPARISONS and ufunc.nin == 2 and method == "__call__" and "out" not in kwargs:
-        return compared(ufunc.__name__, *inputs, np.asarray(ufunc(*plain(inputs), **kwargs))[()])
+        return compared(ufunc.__name__, inputs[0], inputs[1], np.asarray(ufunc(*plain(inputs), **kwargs))[()])
     outs = kwargs.pop("out", None)
     out = outs[0] if outs is not None and len(outs) == 1 else None
     if outs is not None and len(outs) > 1:
@@ -153,7 +153,7 @@ def masked(f: Any, tensors: list[Tensor], where: Any, out: Any) -> Tensor:
 
 
 #: functions that write into an argument: on a copy they would do nothing, in silence
-WRITERS = frozenset("copyto put place putmask fill_diagonal put_along_axis".split())
+WRITERS = frozenset(["copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis"])
 
 
 def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Ufuncs, one line each: name -> function of tensors. NumPy's and scipy.special's, which are ufuncs too."""
 
+# ruff: noqa: D103, PLW0108 - named as their NumPy originals; the lambdas keep torch from being imported
 from __future__ import annotations
 
 import math
@@ -81,7 +82,7 @@ def clip(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
 def sqrt(x: Tensor) -> Tensor:
     zero = x.detach() == 0
     if bool(zero.any()):
-        tape().kink("sqrt at 0: {n} entries", x[zero])
+        tape().kink("sqrt at 0: {n} entries", x[zero], steep=True)
     return torch.sqrt(x)
 
 
@@ -96,7 +97,7 @@ def power(x: Tensor, y: Tensor) -> Tensor:
     if y.ndim == 0:
         exponent = float(y)
         if exponent < 2 and exponent != int(exponent) and bool((x.detach() == 0).any()):
-            tape().kink("power at 0: {n} entries", x[x.detach() == 0])
+            tape().kink("power at 0: {n} entries", x[x.detach() == 0], steep=True)
         return torch.pow(x, exponent)
     return torch.pow(x, y)
 
@@ -129,8 +130,34 @@ def nan_safe(x: Tensor, nan: float, posinf: float | None, neginf: float | None) 
     return torch.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 
 
-SMOOTH = """exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh square reciprocal
-arcsin arccos arctan arcsinh arccosh arctanh logaddexp logaddexp2 hypot deg2rad rad2deg""".split()
+SMOOTH = [
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "square",
+    "reciprocal",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "logaddexp",
+    "logaddexp2",
+    "hypot",
+    "deg2rad",
+    "rad2deg",
+]
 
 UFUNCS.update({
     **{name: (lambda *xs, name=name: getattr(torch, name)(*xs)) for name in SMOOTH},
@@ -182,10 +209,11 @@ UFUNCS.update({
 })  # fmt: skip
 
 #: ufuncs of one tracked argument that are nodes: those with a derivative that someone can forget
-NODES = frozenset([
-    *SMOOTH, *"""power float_power absolute fabs sqrt cbrt maximum minimum fmax fmin clip
-    expit log_expit logit erf erfc erfinv entr ndtr log_ndtr gammaln psi arctan2 exprel divide xlogy""".split(),
-]) - {"deg2rad", "rad2deg"}  # fmt: skip
+NODES = frozenset({
+    *SMOOTH, "power", "float_power", "absolute", "fabs", "sqrt", "cbrt", "maximum", "minimum", "fmax", "fmin", "clip",
+    "expit", "log_expit", "logit", "erf", "erfc", "erfinv", "entr", "ndtr", "log_ndtr", "gammaln", "psi", "arctan2",
+    "exprel", "divide", "xlogy",
+}) - {"deg2rad", "rad2deg"}  # fmt: skip
 
 #: piecewise constant: name -> entries (plain) that sit on a step
 STEPS: dict[str, Any] = {
@@ -202,7 +230,7 @@ COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
 }  # fmt: skip
 
-PLAIN = frozenset("isnan isinf isfinite signbit logical_and logical_or logical_not logical_xor".split())
+PLAIN = frozenset(["isnan", "isinf", "isfinite", "signbit", "logical_and", "logical_or", "logical_not", "logical_xor"])
 
 
 def compared(name: str, a: Any, b: Any, plain: Array) -> Array:

@@ -1,5 +1,6 @@
 """Functions that are compositions: written in NumPy's own words, and traced through them."""
 
+# ruff: noqa: D103, ARG001, ARG005, PLW0108 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
 
 @implements("diff")
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = NOTHING, append: Any = NOTHING) -> Any:
-    parts = [array(a)]
+    parts: list[Any] = [array(a)]
     shape = [1 if k == axis % np.ndim(a) else s for k, s in enumerate(np.shape(a))]
     if prepend is not NOTHING:
         parts.insert(0, array(prepend) if np.ndim(prepend) else np.broadcast_to(array(prepend), shape))

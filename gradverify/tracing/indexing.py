@@ -16,7 +16,7 @@ from gradverify.types import Array
 def basic(key: Any) -> bool:
     """Integers, slices, ellipsis and newaxis only: NumPy gives a view."""
     return all(
-        k is None or k is Ellipsis or isinstance(k, (slice, int, np.integer)) and not isinstance(k, (bool, np.bool_))
+        k is None or k is Ellipsis or (isinstance(k, (slice, int, np.integer)) and not isinstance(k, (bool, np.bool_)))
         for k in (key if isinstance(key, tuple) else (key,))
     )
 

@@ -1,5 +1,6 @@
 """Products and linear algebra."""
 
+# ruff: noqa: D103, ARG001, ARG005, PLW0108 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
 from __future__ import annotations
 
 from functools import reduce
@@ -90,7 +91,7 @@ def same_gauge(ours: Tensor, theirs: Any, axis: int) -> Tensor:
 
 def eigh(a: Any, UPLO: str = "L") -> Any:
     values, vectors = torch.linalg.eigh(tensor(a), UPLO=UPLO)
-    plain = np.linalg.eigh(array(a).value, UPLO)
+    plain: Any = np.linalg.eigh(array(a).value, UPLO="U" if UPLO in "Uu" else "L")
     return type(plain)(wrap(values, dtype_of(a)), wrap(same_gauge(vectors, plain[1], -2), dtype_of(a)))
 
 
@@ -105,7 +106,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         return wrap(torch.linalg.svdvals(t), dtype_of(a))
     if full_matrices and t.shape[-1] != t.shape[-2]:
         leave("np.linalg.svd with full_matrices=True")
-    plain = np.linalg.svd(array(a).value, full_matrices=False)
+    plain: Any = np.linalg.svd(array(a).value, full_matrices=False)
     u, s, vh = torch.linalg.svd(t, full_matrices=False)
     sign = torch.sign((u.detach() * tensor(plain[0])).sum(-2))
     u, vh = u * sign[..., None, :], vh * sign[..., :, None]
@@ -115,7 +116,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 def qr(a: Any, mode: str = "reduced") -> Any:
     if mode != "reduced":
         leave(f"np.linalg.qr with mode={mode!r}")
-    plain = np.linalg.qr(array(a).value)
+    plain: Any = np.linalg.qr(array(a).value)
     q, r = torch.linalg.qr(tensor(a))
     sign = torch.sign((q.detach() * tensor(plain[0])).sum(-2))
     return type(plain)(wrap(q * sign[..., None, :], dtype_of(a)), wrap(r * sign[..., :, None], dtype_of(a)))
@@ -142,7 +143,7 @@ def matrix_power(a: Any, n: int) -> Any:
 
 
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
-    if rcond is not None or (rtol is not None and rtol is not np._NoValue):  # type: ignore[attr-defined]
+    if rcond is not None or (rtol is not None and rtol is not np._NoValue):
         leave("np.linalg.pinv with rcond=")
     return wrap(torch.linalg.pinv(tensor(a)), dtype_of(a))
 

@@ -31,7 +31,7 @@ _LOCK = threading.RLock()  # namespaces are shared by all threads: one trace at 
 
 
 def look_alikes() -> dict[int, Any]:
-    """id of a module or function -> what stands for it during a trace."""
+    """Id of a module or function -> what stands for it during a trace."""
     stand: dict[int, Any] = {}
 
     def twin(module: ModuleType) -> ModuleType:

@@ -18,7 +18,7 @@ def origin(x: Any) -> tuple[str, Any]:
     return tape().origin_of(x.storage.value)
 
 
-def is_one(x: Any, t: Tensor) -> bool:
+def is_one(t: Tensor) -> bool:
     """The constant 1."""
     return not t.requires_grad and bool((t == 1).all())
 
@@ -36,7 +36,7 @@ def remember(name: str, inputs: tuple[Any, ...], tensors: list[Tensor], y: Any) 
     elif name == "add":
         for k in (0, 1):
             kind, z = origin(inputs[k])
-            if kind == "exp-" and is_one(inputs[1 - k], tensors[1 - k]):
+            if kind == "exp-" and is_one(tensors[1 - k]):
                 here.origin(y, "1+exp-", z)
 
 
@@ -55,7 +55,7 @@ def remember_max(t: Tensor, best: Tensor) -> None:
 
 def composite(name: str, inputs: tuple[Any, ...], tensors: list[Tensor]) -> Tensor | None:
     """The result if this ufunc completes a known composition."""
-    if name == "reciprocal" or (name == "divide" and is_one(inputs[0], tensors[0])):
+    if name == "reciprocal" or (name == "divide" and is_one(tensors[0])):
         kind, z = origin(inputs[-1])
         if kind == "1+exp-":
             y = 1 / tensors[-1]

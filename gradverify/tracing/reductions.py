@@ -1,5 +1,6 @@
 """Sums, means, extrema, norms, cumulative sums: the reduced axes are folded into the last one, then one line each."""
 
+# ruff: noqa: D103, ARG001 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -75,7 +76,7 @@ def reduction(name: str, last: Callable[..., Tensor], identity: float | None = N
 
 
 def extremum(sign: float, name: str) -> Callable[[Tensor], Tensor]:
-    """max (sign 1) or min (sign -1) over the last axis, the gradient at ties as the tape's convention says."""
+    """Max (sign 1) or min (sign -1) over the last axis, the gradient at ties as the tape's convention says."""
 
     def last(x: Tensor) -> Tensor:
         values = x.detach() * sign
@@ -146,7 +147,7 @@ logsumexp_of = reduction("logsumexp", lambda x: torch.logsumexp(x, -1))
 
 def bounded(a: Any, axis: Any = None, initial: Any = NOTHING, where: Any = True, keepdims: Any = False, *,
             reduce: Any, pair: Any, fill: float) -> Any:  # fmt: skip
-    """max and min with ``initial`` and ``where``."""
+    """Max and min with ``initial`` and ``where``."""
     if where is not True and where is not NOTHING:
         a = np.where(where, array(a), fill)
     result = reduce(array(a), axis, keepdims=keepdims)
@@ -173,7 +174,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
 
 
 def cumulative(f: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    """cumsum and cumprod from a function of the last axis."""
+    """Cumsum and cumprod from a function of the last axis."""
 
     def accumulate(a: Any, axis: Any = None, dtype: Any = None) -> Any:
         t = tensor(a)
@@ -316,7 +317,7 @@ table({
 
 
 def choosing(function: Any, name: str) -> Callable[..., Any]:
-    """argmax and argmin: plain integers; a tie is a kink of whatever is chosen with them."""
+    """Argmax and argmin: plain integers; a tie is a kink of whatever is chosen with them."""
 
     def chosen(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
         values = array(a).value

@@ -37,7 +37,7 @@ class Tape:
         self.origins: dict[int, tuple[Tensor, str, Any]] = {}
         self.clock = 0  #: counts the steps that made a tracked value
         self.coarsest = np.dtype(dtype)  #: the least precise dtype that the forward asked for
-        self._kinks: list[tuple[str, Tensor]] = []
+        self._kinks: list[tuple[str, Tensor, bool]] = []
         self._counts: Counter[str] = Counter()
 
     def note(self, text: str) -> None:
@@ -54,20 +54,24 @@ class Tape:
         self.escapes.append(escaped)
         raise escaped
 
-    def kink(self, label: str, gap: Tensor) -> None:
+    def kink(self, label: str, gap: Tensor, *, steep: bool = False) -> None:
         """Entries of ``gap`` are exactly 0 (or tied infinities), and there the function has a kink.
 
-        ``label`` has a place for the number of entries: ``"maximum: {n} ties"``.
+        ``label`` has a place for the number of entries: ``"maximum: {n} ties"``. ``steep``: the slope is infinite
+        there, so that it is a kink however slowly the primals move it, as sqrt(x**2) at 0.
         """
         if gap.requires_grad and gap.numel():
-            self._kinks.append((label, gap.reshape(-1)))
+            self._kinks.append((label, gap.reshape(-1), steep))
 
     def kinks(self, leaves: Sequence[Tensor]) -> tuple[str, ...]:
         """The kinks that the primals can move off: a tie between two padded zeros is none."""
         found: Counter[str] = Counter()
         alone = len(self._kinks) <= SEPARATE
         groups: dict[Any, list[Tensor]] = {}
-        for k, (label, gap) in enumerate(self._kinks):
+        for k, (label, gap, steep) in enumerate(self._kinks):
+            if steep:
+                found[label] += gap.numel()
+                continue
             groups.setdefault((label, k if alone else 0), []).append(gap)
         generator = torch.Generator().manual_seed(0)
         for (label, _), gaps in groups.items():

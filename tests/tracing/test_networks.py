@@ -141,7 +141,7 @@ def dropout(p):
 
 
 def legacy_dropout(p):
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - as users do
     keep = np.random.rand(*p["x"].shape) < 0.8  # noqa: NPY002
     out = p["x"] * keep
     out /= 0.8
@@ -243,7 +243,8 @@ CASES = [
     (embedding_with_its_gradient, {"E": (4, 3)}), (dropout, {"x": (3, 4)}), (legacy_dropout, {"x": (3, 4)}),
     (stable_sigmoid, {"x": (3, 4)}), (gelu, {"x": (3, 4)}), (hinge, {"x": (4, 4)}), (huber, {"x": (3, 4)}),
     (binary_cross_entropy, {"x": (3, 4)}), (layers_in_a_dictionary, {"x": (4, 3), "W1": (5, 3), "b1": (5,)}),
-    (cosine_similarity, {"x": (3, 4)}), (pairwise_distances, {"x": (3, 4)}), (group_norm, {"x": (2, 2, 4, 4), "b": (3,)}),
+    (cosine_similarity, {"x": (3, 4)}), (pairwise_distances, {"x": (3, 4)}),
+    (group_norm, {"x": (2, 2, 4, 4), "b": (3,)}),
     (gaussian_elimination, {"A": (3, 3)}), (newton_iterations, {"v": (4,)}),
 ]  # fmt: skip
 
@@ -346,3 +347,25 @@ def test_a_down_cast_is_not_rounded_and_said():
     result = trace(forward, {"x": x}, {}, expect=forward({"x": x}, {}))
     assert np.array_equal(result.out, x**2)
     assert result.notes == ("astype(float32) of a float64 array was not rounded",)
+
+
+def test_float_constants_are_buffers_and_their_methods_trace():
+    X = rng.standard_normal((4, 3))
+
+    def call(p, c):
+        out = c["X"].copy()
+        out[0] = p["W"][:, 0]
+        return c["X"].dot(p["W"]) + c["labels"][0] * np.sum(out)
+
+    constants = {"X": X, "labels": [X[:, :1]], "n": 3}
+    W = rng.standard_normal((3, 2))
+    result = trace(call, {"W": W}, constants, expect=call({"W": W}, constants))
+    want = X.sum(axis=0)[:, None] * np.ones(2)
+    want[:, 0] += 2 * X[:, 0].sum()
+    assert np.allclose(result.vjp(np.ones((4, 2)))["W"], want)
+
+
+def test_a_norm_at_zero_is_a_kink_and_its_gradient_unknown():
+    result = trace(lambda p, c: np.linalg.norm(p["x"]), {"x": np.zeros(3)}, {})
+    assert result.kinks == ("sqrt at 0: 1 entries",)
+    assert np.isnan(result.vjp(np.array(1.0))["x"]).all()
