@@ -48,6 +48,7 @@ def parametrize_with_checks(
     *,
     checks: Sequence[str] | None = None,
     expected_failed_checks: Mapping[str, str] | None = None,
+    **keywords: Any,
 ) -> pytest.MarkDecorator:
     """Parametrize a test over implementations and checks; the test has one argument, ``check``, and calls it.
 
@@ -58,6 +59,7 @@ def parametrize_with_checks(
     items   see ``FORMS``
     checks  names; default: every registered check
     expected_failed_checks  check -> reason; these become strict xfails
+    keywords  of ``gv.verify``, for all items
     Raises UsageError for an item of another form, an unknown check, and an empty list.
     """
     from gradverify import registry
@@ -68,9 +70,9 @@ def parametrize_with_checks(
     if not bound or not names:
         raise UsageError(f"parametrize_with_checks has nothing to check: {FORMS}")
     params = []
-    for name, make, keywords in bound:
+    for name, make, own in bound:
         for check in names:
-            value = BoundCheck(check=check, name=name, make=make, keywords=keywords)
+            value = BoundCheck(check=check, name=name, make=make, keywords={**own, **keywords})
             marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
             params.append(pytest.param(value, id=f"{name}-{check}", marks=marks))
     return pytest.mark.parametrize("check", params)

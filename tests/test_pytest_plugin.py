@@ -42,9 +42,8 @@ CHECK = (
 def _everything_imported():
     # pytester forgets what a run within this process imported, and NumPy and torch crash when imported twice
     x = np.ones(3)
-    report = gv.verify((lambda x: (x**2, x), lambda u, x: {"x": 3 * u * x}), {"x": x})
+    gv.verify((lambda x: (x**2, x), lambda u, x: {"x": 3 * u * x}), {"x": x}).frame()
     list(registry.report_format)
-    assert report.verdict == "fail"
 
 
 @pytest.fixture
@@ -68,11 +67,11 @@ def test_a_wrong_gradient_fails_with_the_failure_text_and_no_frame_of_the_plugin
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E   gradverify.errors.GradientFailure: fail: gradient of W wrong, because of scale*",
-            "E   FAIL  pullback-matches-oracle*",
-            "E     worst at [[]*[]]: got *, want * ± *, gap *, budget *",
-            "E     cause: scale: *",
-            "E     repeat: pytest test_it.py::test_it --gradverify-seed 0",
+            "E *gradverify.errors.GradientFailure: fail: gradient of W wrong, because of scale*",
+            "E *FAIL  pullback-matches-oracle*",
+            "E *worst at [[]*[]]: got *, want * ± *, gap *, budget *",
+            "E *cause: scale: *",
+            "E *repeat: pytest test_it.py::test_it --gradverify-seed 0",
         ]
     )
     assert "recording.py" not in result.stdout.str()

@@ -240,5 +240,7 @@ def test_comparing_runs_of_different_versions_says_so():
 
 
 def test_json_lines_are_strict_json():
-    for line in lines_of(failing(got=float("nan"), want=float("-inf"))):
-        json.loads(line, parse_constant=pytest.fail)
+    rows = [
+        json.loads(line, parse_constant=pytest.fail) for line in lines_of(failing(got=float("nan"), want=float("-inf")))
+    ]
+    assert (rows[1]["got"], rows[1]["want"]) == ("NaN", "-Infinity")
