@@ -81,7 +81,7 @@ def converter(original: Any, *, copies: bool) -> Callable[..., Any]:
     """np.array and np.asarray: of a traced array, of a list with traced entries, or of anything else."""
 
     def convert(*args: Any, **kwargs: Any) -> Any:
-        x = args[0] if args else kwargs.get("object", kwargs.get("a"))
+        x: Any = args[0] if args else kwargs.get("object", kwargs.get("a"))
         dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
         if not holds_traced(x):
             made = original(*args, **kwargs)

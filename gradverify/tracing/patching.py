@@ -53,20 +53,22 @@ def look_alikes() -> dict[int, Any]:
     return stand
 
 
-def belongs_to_a_user(name: str, module: Any) -> bool:
-    """Is it neither the standard library's, nor an installed package's, nor ours?"""
+@functools.lru_cache(maxsize=65536)
+def belongs_to_a_user(name: str, path: str | None) -> bool:
+    """Is a module of this name and file neither the standard library's, nor an installed package's, nor ours?"""
     top = name.split(".", maxsplit=1)[0]
     if is_inside(name) or top == "gradverify" or (top in sys.stdlib_module_names and top != "__main__"):
         return False
-    return "site-packages" not in (getattr(module, "__file__", None) or "")
+    return "site-packages" not in (path or "")
 
 
 def namespaces(call: Any) -> Iterator[Any]:
     """The globals of the user's modules and of the functions that ``call`` is made of, and the cells of closures."""
     for name, module in list(sys.modules.items()):
-        if module is not None and belongs_to_a_user(name, module):
-            names = getattr(module, "__dict__", None)
-            if isinstance(names, dict):
+        names = getattr(module, "__dict__", None)
+        if isinstance(names, dict):
+            path = names.get("__file__")
+            if belongs_to_a_user(name, path if isinstance(path, str) else None):
                 yield names
     seen: set[int] = set()
     queue: list[tuple[Any, int]] = [(call, 0)]

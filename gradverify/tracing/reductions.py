@@ -41,9 +41,11 @@ def reduction(name: str, last: Callable[..., Tensor], identity: float | None = N
     """A NumPy reduction from ``last``, which reduces the last axis (given also the NumPy options that it has)."""
 
     def reduce(
-        a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False,
+        a: Any, axis: Any = None, dtype: Any = None, out: None = None, *, keepdims: Any = False,
         initial: Any = NOTHING, where: Any = True, **options: Any,
     ) -> Any:  # fmt: skip
+        if out is not None:
+            leave(f"np.{name} with a positional out")
         t = tensor(a)
         if where is not True and where is not NOTHING:
             mask = torch.from_numpy(np.array(where, dtype=bool))

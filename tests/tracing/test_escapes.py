@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -189,3 +190,16 @@ def test_user_code_that_asks_for_types_gets_numpys_answers():
         return x * x
 
     assert np.allclose(run(forward).vjp(np.ones((2, 2)))["x"], 2 * X)
+
+
+def test_a_trace_in_float32_has_the_gradient_to_float32():
+    result = run(lambda x: np.tanh(x) @ x, dtype="float32", expect=(np.tanh(X) @ X).astype(np.float32))
+    assert result.out.dtype == np.float32
+    exact = run(lambda x: np.tanh(x) @ x).vjp(np.ones((2, 2)))["x"]
+    assert np.allclose(result.vjp(np.ones((2, 2)))["x"], exact, rtol=1e-5)
+
+
+def test_two_threads_may_trace_at_once():
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda k: run(lambda x: np.zeros(2) + k * np.sum(x**2)).out[0], range(20)))
+    assert np.allclose(found, np.arange(20) * np.sum(X**2))
