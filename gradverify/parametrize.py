@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from gradverify.errors import UsageError
-
-#: The test that runs; set by the plugin.
-current_item: ContextVar[pytest.Item] = ContextVar("current_item")
+from gradverify.recording import Recorder, current_item
 
 FORMS = (
     "each item is (subject, primals), (name, subject, primals), either with constants behind, "
@@ -32,8 +29,6 @@ class BoundCheck:
     def __call__(self) -> Any:
         """Run the check; fail like the ``gradverify`` fixture, skip with the reason where it does not apply."""
         __tracebackhide__ = True
-        from gradverify.recording import Recorder
-
         recorder = Recorder(current_item.get())
         subject, primals = self.make()
         report = recorder.measure(subject, primals, **{**self.keywords, "checks": [self.check], "name": self.name})

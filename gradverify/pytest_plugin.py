@@ -17,14 +17,11 @@ import pytest
 
 from gradverify import options
 from gradverify.errors import GradientFailure, GradverifyError
-from gradverify.parametrize import current_item, parametrize_with_checks
-from gradverify.recording import CALLS, DEFAULTS, WAIVERS, Recorder
+from gradverify.recording import CALLS, DEFAULTS, WAIVERS, Recorder, current_item
 from gradverify.subjects import Subject, marked
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["parametrize_with_checks"]
 
 MARKER = (
     "gradverify(level, seed, device, dtype, checks, oracles, tolerance): keywords for the gradverify fixture of a test"

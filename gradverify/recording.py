@@ -11,6 +11,7 @@ import datetime
 import shlex
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,8 @@ CALLS = pytest.StashKey[list[dict[str, Any]]]()
 #: On the config: the keywords that options and ini keys set, and the waivers.
 DEFAULTS = pytest.StashKey[dict[str, Any]]()
 WAIVERS = pytest.StashKey[list["Waiver"]]()
+#: The test that runs; set by the plugin for the checks of ``parametrize_with_checks``.
+current_item: ContextVar[pytest.Item] = ContextVar("current_item")
 
 
 class Recorder:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -439,3 +441,36 @@ def test_python_dash_m_is_the_command():
 def test_the_json_lines_on_stdout_are_whole(here, run):
     _, out, _ = run("check", write(here, "net.py", RIGHT), "--format", "jsonl")
     assert [json.loads(line)["kind"] for line in out.splitlines()][:: len(out.splitlines()) - 1] == ["header", "footer"]
+
+
+def watched(argv):
+    """What a person at a terminal sees: stdout and stderr of the command on a pseudo-terminal."""
+    pty = pytest.importorskip("pty")
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "gradverify", *argv], stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    said = b""
+    with contextlib.suppress(OSError):  # how Linux says that the terminal was closed
+        while chunk := os.read(controller, 4096):
+            said += chunk
+    os.close(controller)
+    return process.wait(), said.decode()
+
+
+@pytest.mark.slow
+def test_a_terminal_is_told_what_takes_longer_than_a_second(here):
+    slow = RIGHT.replace("    return", "    import time; time.sleep(1.6)\n    return")
+    write(here, "net.py", slow)
+    status, said = watched(["check", "net.py"])
+    assert status == 0
+    assert "1/1 net.py:right" in said
+
+
+def test_where_nobody_watches_there_is_no_progress(here):
+    slow = RIGHT.replace("    return", "    import time; time.sleep(1.3)\n    return")
+    write(here, "net.py", slow)
+    done = subprocess.run(
+        [sys.executable, "-m", "gradverify", "check", "net.py"], capture_output=True, text=True, check=False
+    )
+    assert "1/1" not in done.stdout + done.stderr
+    assert "\r" not in done.stdout + done.stderr

@@ -103,7 +103,7 @@ def _format(args: argparse.Namespace) -> Any:
 
     if args.format:
         return report_format[args.format]
-    if args.out and Path(args.out).suffix:
+    if args.out and _is_file(args.out):
         return format_of(Path(args.out))
     return report_format["jsonl"] if args.out else None
 
@@ -177,6 +177,11 @@ def _job(file: Path, subject: Subject, args: argparse.Namespace) -> Job:
     return Job(file=file, subject=subject, keywords={"seed": subject.keywords.get("seed", 0), **keywords})
 
 
+def _is_file(out: str) -> bool:
+    """A name with a suffix is a file, unless there is a folder of that name."""
+    return bool(Path(out).suffix) and not Path(out).is_dir()
+
+
 def _deliver(report: Report, args: argparse.Namespace, entry: Any) -> None:
     from gradverify.report import write_lines
 
@@ -185,8 +190,7 @@ def _deliver(report: Report, args: argparse.Namespace, entry: Any) -> None:
     if args.out is None:
         sys.stdout.writelines(line + "\n" for line in entry.item(report))
         return
-    path = Path(args.out)
-    target = path if path.suffix else path / f"check{entry.meta['suffix']}"
+    target = Path(args.out) if _is_file(args.out) else Path(args.out) / f"check{entry.meta['suffix']}"
     write_lines(target, entry.item(report))
     sys.stdout.write(f"report: {target}\n")
 
