@@ -33,8 +33,8 @@ from gradverify.adapters._collect import collect, rates_on, set_rates
 from gradverify.adapters._methods import BACKWARD, DERIVATIVE, FORWARD, LOSS, Methods, has, methods_of
 from gradverify.adapters._seeds import Randomness
 from gradverify.adapters._store import arrays, get, groups, label, put
-from gradverify.errors import AdapterError, UsageError
-from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
+from gradverify.errors import AdapterError, Unsupported, UsageError
+from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback, Run
 
 
 @registry.adapter("layer")
@@ -71,6 +71,8 @@ class Layer:
         self._grads, self._params = dict(grads or {}), params
         self._plan: discover.Plan | None = None
         self._traits: frozenset[str] = frozenset()
+        self._kept_inputs: frozenset[str] = frozenset()
+        self._runs: list[tuple[Out, Any]] = []  #: the last few outputs with the objects that gave them, for ``again``
         self.name = name or type(self._template).__name__
 
     @classmethod
@@ -88,6 +90,12 @@ class Layer:
     def traits(self) -> frozenset[str]:
         """Known after ``prepare`` or the first run."""
         return self._traits
+
+    @property
+    def stored(self) -> frozenset[str]:
+        """The primals whose gradient is left on the object, where a later backward may write over it by design."""
+        found = self._plan.parameters if self._plan is not None else ()
+        return frozenset(p.name for p in found if p.source == "attribute") | self._kept_inputs
 
     def parameters(self) -> dict[str, Array]:
         """The parameters whose gradient is found, at their current values.
@@ -117,6 +125,7 @@ class Layer:
             implicit=methods.implicit,
             matters=probe.matters,
         )
+        self._kept_inputs = frozenset(fed) if trial.result is None else frozenset()
         self._rates = bool(methods.table.having("rate")), rates_on(obj)
         if self._plan.uses("updated"):
             updated = [p for p in self._plan.parameters if p.source == "updated"]
@@ -160,7 +169,40 @@ class Layer:
         randomness = Randomness()
         with randomness.forward():
             native, cache = run(methods.forward, methods.output, obj, inputs, case.constants)
+        return self._pullback(case, plan, obj, methods, inputs, randomness, native, cache)
+
+    def again(self, run_before: Run, case: Case) -> tuple[Out, Pullback]:
+        """Forward once more, at ``case``, on the object of an earlier run, with the pullback of this forward.
+
+        Raises Unsupported when that run is not among the last few of this adapter.
+        """
+        obj = next((o for out, o in self._runs if out is run_before.out), None)
+        if obj is None or self._plan is None:
+            raise Unsupported(f"that run of {self.name} is not kept any more")
+        primals = given(case)
+        inputs = {n: primals[n] for n in self._inputs(obj, list(primals), list(case.constants))}
+        for n, v in primals.items():
+            if n not in inputs:
+                self._put(obj, n, v)
+        methods = self._methods(obj, list(inputs), case.constants)
+        randomness = Randomness()
+        with randomness.forward():
+            native, cache = run(methods.forward, methods.output, obj, inputs, case.constants)
+        return self._pullback(case, self._plan, obj, methods, inputs, randomness, native, cache)
+
+    def _pullback(
+        self,
+        case: Case,
+        plan: discover.Plan,
+        obj: Any,
+        methods: Methods,
+        inputs: dict[str, Any],
+        randomness: Randomness,
+        native: Any,
+        cache: Any,
+    ) -> tuple[Out, Pullback]:
         out = as_out(native, methods.forward)
+        self._runs = [*self._runs[-3:], (out, obj)]
         in_place = plan.uses("updated") or any(self._rates)
         keep = in_place or plan.uses("recorded") or "accumulates" in self.traits
         state: list[Any] = [_copy((obj, native, cache, inputs), self.name)] if keep else []

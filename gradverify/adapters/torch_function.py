@@ -33,7 +33,7 @@ class TorchFunction:
         self._torch = between.torch_for("gv.torch_function")
         if not self.accepts(function):
             raise UsageError(f"torch_function needs a torch.autograd.Function subclass, not {function!r}")
-        self._function, self._device = function, device
+        self._function, self.device = function, device
         self._dtype = between.dtype_named(self._torch, dtype)
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or function.__name__
@@ -76,15 +76,19 @@ class TorchFunction:
 
     def evaluate(self, case: Case) -> Out:
         """The forward alone, through apply."""
-        args, _ = self._leaves(case, requires_grad=False)
+        args, _ = self._leaves(case, frozenset())
         with Randomness().forward(), self._torch.no_grad():
             raw = run(f"{self.name}.forward", self._function.apply, *args)
         return between.out_of(between.checked_outputs(raw, f"{self.name}.forward"))
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """Through apply and torch.autograd.grad; None where the engine found the primal unused."""
+        return self.vjp_wrt(case, frozenset(case.primals))
+
+    def vjp_wrt(self, case: Case, names: frozenset[str]) -> tuple[Out, Pullback]:
+        """As ``vjp`` with only ``names`` requiring a gradient: ctx.needs_input_grad is False for the others."""
         torch = self._torch
-        args, leaves = self._leaves(case)
+        args, leaves = self._leaves(case, names)
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
             try:
@@ -120,7 +124,7 @@ class TorchFunction:
         What an engine would reshape, cast or copy (unreduced broadcast, wrong dtype, a mutated upstream) stays visible.
         """
         torch = self._torch
-        args, _ = self._leaves(case)
+        args, _ = self._leaves(case, frozenset(case.primals))
         randomness = Randomness()
         with randomness.forward(), torch.no_grad():
             ctx = between.Context(tuple(is_tensor(a) and bool(a.requires_grad) for a in args))
@@ -168,10 +172,10 @@ class TorchFunction:
         values = {**constants, **primals}
         return [values[n] for n in self._order(list(primals), list(constants))]
 
-    def _leaves(self, case: Case, *, requires_grad: bool = True) -> tuple[list[Any], dict[str, Any]]:
+    def _leaves(self, case: Case, wrt: frozenset[str]) -> tuple[list[Any], dict[str, Any]]:
         torch = self._torch
-        leaves = {n: between.to_tensor(torch, a, self._dtype, self._device).detach() for n, a in given(case).items()}
-        for t in leaves.values():
-            t.requires_grad_(requires_grad and t.is_floating_point())
-        constants = {k: between.constant(torch, v, self._dtype, self._device) for k, v in case.constants.items()}
+        leaves = {n: between.to_tensor(torch, a, self._dtype, self.device).detach() for n, a in given(case).items()}
+        for n, t in leaves.items():
+            t.requires_grad_(n in wrt and t.is_floating_point())
+        constants = {k: between.constant(torch, v, self._dtype, self.device) for k, v in case.constants.items()}
         return self._args(leaves, constants), leaves

@@ -40,7 +40,7 @@ class TorchModule:
         self._fn = subject
         own = [p.dtype for p in subject.parameters() if p.is_floating_point()] if self._module is not None else []
         self._dtype = between.dtype_named(torch, dtype) or next(iter(own), None)
-        self._device = device if device is not None or not own else next(subject.parameters()).device
+        self.device = device if device is not None or not own else next(subject.parameters()).device
         self._sig = signature(subject.forward if self._module is not None else subject)
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or getattr(subject, "__name__", type(subject).__name__)
@@ -72,7 +72,7 @@ class TorchModule:
         An oracle that differentiates this must not meet the backward that is on trial: see ``backward_bypassed``.
         """
         like = next((t for t in primals.values() if is_tensor(t) and t.is_floating_point()), None)
-        dtype, device = (like.dtype, like.device) if like is not None else (self._dtype, self._device)
+        dtype, device = (like.dtype, like.device) if like is not None else (self._dtype, self.device)
         with Randomness().forward(), between.backward_bypassed(self._torch):
             return self.pick(self._forward(primals, constants, dtype, device))
 
@@ -84,17 +84,21 @@ class TorchModule:
         """The forward alone."""
         leaves = self._leaves(case)
         with Randomness().forward(), self._torch.no_grad():
-            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self._device)
+            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self.device)
         return between.out_of(between.checked_outputs(raw, self.name))
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """Through the engine with the module's own backward; None where the engine found the primal unused."""
+        return self.vjp_wrt(case, frozenset(case.primals))
+
+    def vjp_wrt(self, case: Case, names: frozenset[str]) -> tuple[Out, Pullback]:
+        """As ``vjp`` with only ``names`` requiring a gradient."""
         torch = self._torch
         leaves = self._leaves(case)
-        wanted = {n: t.requires_grad_() for n, t in leaves.items() if t.is_floating_point()}
+        wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and t.is_floating_point()}
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
-            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self._device)
+            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self.device)
         outputs = between.checked_outputs(raw, self.name)
 
         def pullback(upstream: Out) -> Gradients:
@@ -113,9 +117,7 @@ class TorchModule:
         return between.out_of(outputs), pullback
 
     def _leaves(self, case: Case) -> dict[str, Any]:
-        return {
-            n: between.to_tensor(self._torch, a, self._dtype, self._device).detach() for n, a in given(case).items()
-        }
+        return {n: between.to_tensor(self._torch, a, self._dtype, self.device).detach() for n, a in given(case).items()}
 
     def _forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any], dtype: Any, device: Any) -> Any:
         own = dict(self._module.named_parameters()) if self._module is not None else {}

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from gradverify import registry
 from gradverify.adapters._arrays import as_array, as_out, describe, given, is_module
 from gradverify.adapters._bind import arguments, run, signature, slots, who_is
-from gradverify.adapters._gradients import assign, scaled
+from gradverify.adapters._gradients import assign, scaled, spelled
+from gradverify.adapters._object_loss import LossObject
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, UsageError
-from gradverify.types import Case, Gradients, Out, Pullback
+from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
 
 
 @registry.adapter("value_and_grad")
 class ValueAndGrad:
     """One function: fn(**primals, **constants) -> (loss, gradients), with the loss inside.
 
+    fn         a function; or an object (or its bound method) with arrays and a loss method, ``net.loss(X, y=None)``,
+               whose gradients are by the names of its arrays: these are primals too
     gradients  a mapping (``W1``, ``dW1``, ``grad_W1``, ...), a tuple or list in the order of the primals, or one array
     The pullback multiplies by the (scalar) upstream. Raises UsageError when ``fn`` is not callable.
     """
@@ -28,23 +33,42 @@ class ValueAndGrad:
     traits = frozenset({"no-upstream"})
 
     def __init__(self, fn: Callable[..., Any], *, name: str = "") -> None:
-        if not callable(fn):
+        self._object = LossObject.of(fn)
+        if not callable(fn) and self._object is None:
             raise UsageError(f"value_and_grad needs a function that returns (loss, gradients), not {fn!r}")
-        self._fn, self._sig = fn, signature(fn)
-        self.name = name or who_is(fn, "value_and_grad")
+        self._fn = fn
+        self._names: list[str] | None = None
+        self.name = name or who_is(fn if self._object is None else type(self._object.owner), "value_and_grad")
 
     @classmethod
     def accepts(cls, subject: object) -> bool:
         """A function, a bound method, or any other callable that is not a class."""
-        return callable(subject) and not isinstance(subject, type) and not is_module(subject)
+        called = callable(subject) or LossObject.of(subject) is not None
+        return called and not isinstance(subject, type) and not is_module(subject)
 
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> ValueAndGrad:
         return cls(subject, **options)
 
+    def parameters(self) -> dict[str, Array]:
+        """The arrays on the object that the loss gives gradients for; known after ``prepare``."""
+        if self._object is None:
+            return {}
+        found = self._object.arrays()
+        return {n: np.array(found[n]) for n in self._names or []}
+
+    def prepare(self, primals: Arrays, constants: Mapping[str, Any]) -> None:
+        """One trial run, to see which arrays on the object have a gradient."""
+        if self._object is None:
+            return
+        raw = self._seeded({n: np.array(v) for n, v in primals.items()}, constants)[0]
+        self.pick(raw)
+        keys = [str(k) for k in raw[1]] if isinstance(raw[1], Mapping) else []
+        self._names = [n for n in self._object.arrays() if spelled(n, keys) and n not in primals]
+
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The loss on foreign arrays, as they are."""
-        return self.pick(self._run(primals, constants))
+        return self.pick(self._run(primals, constants)[0])
 
     def pick(self, raw: Any) -> Any:
         """The loss within (loss, gradients)."""
@@ -57,28 +81,36 @@ class ValueAndGrad:
 
     def evaluate(self, case: Case) -> Out:
         """The loss alone."""
-        primals = given(case)
-        with Randomness().forward():
-            raw = run(self.name, self._run, primals, case.constants)
-        return as_out(self.pick(raw), self.name)
+        return as_out(self.pick(self._seeded(given(case), case.constants)[0]), self.name)
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """Loss and gradients in one call; the pullback multiplies the gradients by its upstream."""
-        primals = given(case)
-        with Randomness().forward():
-            raw = run(self.name, self._run, primals, case.constants)
+        raw, order, on_it = self._seeded(given(case), case.constants)
         out = as_array(self.pick(raw), f"the loss of {self.name}")
         result = raw[1] if len(raw) == 2 else tuple(raw[1:])
-        gradients = assign(
-            result, case.primals, self.name, [p for p in self._sig.names if p in {**primals, **case.constants}]
-        )
+        offered = case.primals
+        if self._object is not None and isinstance(result, Mapping):  # a network gives none for what it is fed
+            keys = [str(k) for k in result]
+            offered = {n: v for n, v in case.primals.items() if n in on_it or spelled(n, keys)}
+        found = assign(result, offered, self.name, order)
+        gradients: Gradients = {n: found.get(n) for n in case.primals}
 
         def pullback(upstream: Out) -> Gradients:
             return {n: scaled(upstream, out.shape, g, self.name) for n, g in gradients.items()}
 
         return out, pullback
 
-    def _run(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
-        places = slots(self._sig, list(primals), list(constants), who=self.name)
-        args, kwargs = arguments(self._sig, places, {**constants, **primals})
-        return self._fn(*args, **kwargs)
+    def _seeded(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[Any, list[str], list[str]]:
+        with Randomness().forward():
+            found: tuple[Any, list[str], list[str]] = run(self.name, self._run, primals, constants)
+        return found
+
+    def _run(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[Any, list[str], list[str]]:
+        """(what the function returned, names of its arguments in its own order, names set on its object)."""
+        fn, on_it = (self._fn, []) if self._object is None else self._object.bound(primals)
+        sig = signature(fn)
+        fed = {n: v for n, v in primals.items() if n not in on_it}
+        places = slots(sig, list(fed), list(constants), who=self.name)
+        args, kwargs = arguments(sig, places, {**constants, **fed})
+        by_parameter = {p: n for n, p in places.items()}
+        return fn(*args, **kwargs), [by_parameter[p] for p in sig.names if p in by_parameter], on_it

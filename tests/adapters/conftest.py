@@ -9,7 +9,7 @@ from gradverify.adapters._adapt import adapt
 from gradverify.types import Case, leaves, like
 
 
-def central(adapter, case, upstream, name, step=1e-5):
+def differences(adapter, case, upstream, name, step=1e-5):
     """d<upstream, out>/d primals[name], about 1e-9 right for the smooth float64 code of the tests."""
     x = case.primals[name]
     want = np.zeros(x.shape)
@@ -33,7 +33,7 @@ def rng():
 def agree(rng):
     """``agree(subject, primals, constants, without=("X",), **options)`` -> the adapter, compared."""
 
-    def compare(subject, primals, constants=None, *, without=(), expect=None, rtol=1e-6, **options):
+    def compare(subject, primals, constants=None, *, without=(), expect=None, rtol=1e-6, foreign=dict, **options):
         constants = constants or {}
         adapter = adapt(subject, primals, constants=constants, **options)
         primals = {**primals, **getattr(adapter, "parameters", dict)()} | primals
@@ -49,13 +49,32 @@ def agree(rng):
             if name in without or value.dtype.kind != "f":
                 assert got[name] is None
                 continue
-            want = central(adapter, case, upstream, name)
+            want = differences(adapter, case, upstream, name)
             np.testing.assert_allclose(got[name], want, rtol=rtol, atol=1e-7, err_msg=name)
             compared += value.size
         assert compared > 0
-        raw = adapter.call(case.thawed(), constants)
+        raw = adapter.call(foreign(case.thawed()), constants)
         for k, v in leaves(out).items():
             np.testing.assert_allclose(leaves(raw)[k], v, rtol=1e-12)
         return adapter
 
     return compare
+
+
+@pytest.fixture
+def agree_torch(agree):
+    """As ``agree``, for adapters whose ``call`` takes torch tensors."""
+    torch = pytest.importorskip("torch")
+
+    def compare(subject, primals, constants=None, **options):
+        def tensors(arrays):
+            return {k: torch.tensor(v, device=options.get("device")) for k, v in arrays.items()}
+
+        return agree(subject, primals, constants, foreign=tensors, **options)
+
+    return compare
+
+
+@pytest.fixture
+def central():
+    return differences

@@ -1,0 +1,215 @@
+"""Two functions, or one that returns the loss and its gradients, in the signatures that people give them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradverify.adapters.functions import Functions
+from gradverify.adapters.value_and_grad import ValueAndGrad
+from gradverify.types import Case
+
+
+def forward(x, W, b):
+    return np.tanh(x) @ W + b, (x, W)
+
+
+def pulled(g, x, W):
+    t = np.tanh(x)
+    return (g @ W.T) * (1 - t**2), t.T @ g, g.sum(0)
+
+
+def plain(x, W, b):
+    return np.tanh(x) @ W + b
+
+
+@pytest.fixture
+def primals(rng):
+    return {"x": rng.standard_normal((5, 4)), "W": rng.standard_normal((4, 3)), "b": rng.standard_normal(3)}
+
+
+PAIRS = {
+    "upstream, cache": (forward, lambda dout, cache: pulled(dout, *cache)),
+    "cache, upstream": (forward, lambda cache, dout: pulled(dout, *cache)),
+    "any two names": (forward, lambda first, second: pulled(first, *second)),
+    "ctx": (forward, lambda ctx, grad_output: pulled(grad_output, *ctx)),
+    "*cache": (forward, lambda dout, *cache: pulled(dout, *cache)),
+    "primals after": (plain, lambda g, x, W, b: pulled(g, x, W)),
+    "primals before": (plain, lambda x, W, b, delta: pulled(delta, x, W)),
+    "other names for the primals": (plain, lambda g, a, B, c: pulled(g, a, B)),
+    "cache is a dict of names": (lambda x, W, b: (plain(x, W, b), {"inp": x, "w": W}), lambda dy, inp, w: pulled(dy, inp, w)),
+    "mapping": (forward, lambda dout, cache: dict(zip("xWb", pulled(dout, *cache), strict=True))),
+    "d prefix": (forward, lambda dout, cache: dict(zip(("dx", "dW", "db"), pulled(dout, *cache), strict=True))),
+    "grad suffix": (forward, lambda dout, cache: dict(zip(("x_grad", "W_grad", "b_grad"), pulled(dout, *cache), strict=True))),
+    "grad prefix": (forward, lambda dout, cache: dict(zip(("grad_x", "grad_W", "grad_b"), pulled(dout, *cache), strict=True))),
+    "nested": (forward, lambda dout, cache: (pulled(dout, *cache)[0], list(pulled(dout, *cache)[1:]))),
+    "kwargs": (lambda **p: plain(**p), lambda g, x, W, b: pulled(g, x, W)),
+    "args": (lambda *p: plain(*p), lambda g, x, W, b: pulled(g, x, W)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_pairs_of_functions(agree, primals, pair):
+    assert isinstance(agree(pair, primals), Functions)
+
+
+@pytest.mark.parametrize("order", ["xWb", "bWx", "Wxb"])
+def test_the_primals_may_be_given_in_another_order_than_the_functions(agree, primals, order):
+    agree((forward, PAIRS["upstream, cache"][1]), {k: primals[k] for k in order})
+
+
+def test_primals_under_other_names_go_by_position(agree, primals):
+    agree((forward, PAIRS["upstream, cache"][1]), dict(zip(("A", "B", "C"), primals.values(), strict=True)))
+
+
+def test_the_output_is_handed_to_a_backward_that_asks_for_it(agree, primals):
+    agree((np.tanh, lambda g, out: g * (1 - out**2)), {"x": primals["x"]})
+
+
+def test_constants_reach_forward_and_backward_by_name(agree, primals):
+    def scale(x, k):
+        return x * k
+
+    agree((scale, lambda g, k: g * k), {"x": primals["x"]}, {"k": 3.0})
+
+
+def linear_activation_forward(A_prev, W, b, activation):
+    Z = A_prev @ W + b
+    return (np.tanh(Z) if activation == "tanh" else Z), ((A_prev, W), Z)
+
+
+def linear_activation_backward(dA, cache, activation):
+    (A, W), Z = cache
+    dZ = dA * (1 - np.tanh(Z) ** 2) if activation == "tanh" else dA
+    return dZ @ W.T, A.T @ dZ, dZ.sum(0)
+
+
+def test_a_course_exercise_with_a_cache_and_a_setting(agree, primals):
+    renamed = {"A_prev": primals["x"], "W": primals["W"], "b": primals["b"]}
+    agree((linear_activation_forward, linear_activation_backward), renamed, {"activation": "tanh"})
+
+
+def lstm_like(x, h):
+    return np.tanh(x + h), x * h, (x, h)
+
+
+def lstm_like_backward(dnext_h, dnext_c, cache):
+    x, h = cache
+    dz = dnext_h * (1 - np.tanh(x + h) ** 2)
+    return dz + dnext_c * h, dz + dnext_c * x
+
+
+def test_several_upstreams_mean_several_outputs_named_after_them(agree, rng):
+    primals = {"x": rng.standard_normal(4), "h": rng.standard_normal(4)}
+    adapter = agree((lstm_like, lstm_like_backward), primals)
+    assert set(adapter.evaluate(Case(name="c", primals=primals))) == {"next_h", "next_c"}
+
+
+def sigmoid(z, derivative=False):
+    s = 1 / (1 + np.exp(-z))
+    return s * (1 - s) if derivative else s
+
+
+def f(z):
+    return 1 / (1 + np.exp(-z))
+
+
+DERIVATIVES = {
+    "of z": (f, lambda z: f(z) * (1 - f(z))),
+    "of a": (f, lambda a: a * (1 - a)),
+    "flag": sigmoid,
+}
+
+
+@pytest.mark.parametrize("subject", DERIVATIVES.values(), ids=DERIVATIVES)
+def test_an_elementwise_derivative_is_multiplied_by_the_upstream(agree, primals, subject):
+    assert agree(subject, {"z": primals["x"]}).traits == {"no-upstream"}
+
+
+def test_whether_a_derivative_takes_the_output_can_be_said(agree, primals):
+    agree(Functions(f, lambda t: t * (1 - t), of="output"), {"z": primals["x"]})
+
+
+def test_an_integer_primal_needs_no_gradient(agree, primals):
+    def pick(W, rows):
+        return W[rows], (rows, W.shape)
+
+    def pick_backward(dout, cache):
+        dW = np.zeros(cache[1])
+        np.add.at(dW, cache[0], dout)
+        return dW
+
+    agree((pick, pick_backward), {"W": primals["W"], "rows": np.array([0, 2, 2])})
+
+
+def test_user_code_gets_the_upstream_and_gives_its_gradients_as_they_are(primals):
+    seen = []
+
+    def backward(dout, cache):
+        seen.append(dout)
+        seen.append(dout * 2)
+        return seen[1]
+
+    out, pullback = Functions(lambda x: (2 * x, None), backward).vjp(Case(name="c", primals={"x": primals["x"]}))
+    upstream = np.ones_like(out)
+    got = pullback(upstream)["x"]
+    assert seen[0] is upstream
+    assert got is seen[1]
+
+
+def test_the_case_is_never_written_to(primals):
+    case = Case(name="c", primals={"x": primals["x"]})
+
+    def forward(x):
+        x *= 2
+        return x, None
+
+    Functions(forward, lambda g, cache: 2 * g).vjp(case)
+    np.testing.assert_array_equal(case.primals["x"], primals["x"])
+
+
+def loss(x, W, y):
+    out = x @ W - y
+    return 0.5 * np.sum(out**2), out @ W.T, x.T @ out
+
+
+RETURNS = {
+    "mapping": lambda value, dx, dW: (value, {"x": dx, "W": dW}),
+    "d prefix": lambda value, dx, dW: (value, {"dW": dW, "dx": dx, "dout": 1.0}),
+    "tuple": lambda value, dx, dW: (value, (dx, dW)),
+    "list": lambda value, dx, dW: (value, [dx, dW]),
+    "flat": lambda value, dx, dW: (value, dx, dW),
+}
+
+
+@pytest.mark.parametrize("form", RETURNS.values(), ids=RETURNS)
+def test_one_function_returns_the_loss_and_its_gradients(agree, primals, rng, form):
+    two = {"x": primals["x"], "W": primals["W"]}
+    adapter = agree(lambda x, W, y: form(*loss(x, W, y)), two, {"y": rng.standard_normal((5, 3))})
+    assert isinstance(adapter, ValueAndGrad)
+    assert adapter.traits == {"no-upstream"}
+
+
+def test_the_gradient_of_one_primal_needs_no_tuple(agree, primals):
+    agree(lambda x: (np.sum(x**2), 2 * x), {"x": primals["x"]})
+
+
+class FullyConnected:
+    """``loss(X, y)`` gives the loss and the gradients by the names of ``params``; without ``y`` the scores."""
+
+    def __init__(self):
+        self.params = {"W1": np.random.default_rng(0).standard_normal((4, 3)), "b1": np.zeros(3)}
+        self.reg = 0.1
+
+    def loss(self, X, y=None):
+        scores = X @ self.params["W1"] + self.params["b1"]
+        if y is None:
+            return scores
+        value = 0.5 * np.sum((scores - y) ** 2) + 0.5 * self.reg * np.sum(self.params["W1"] ** 2)
+        return value, {"W1": X.T @ (scores - y) + self.reg * self.params["W1"], "b1": (scores - y).sum(0)}
+
+
+@pytest.mark.parametrize("subject", [FullyConnected(), FullyConnected().loss], ids=["object", "bound method"])
+def test_a_network_with_params_and_a_loss_that_returns_gradients(agree, primals, rng, subject):
+    names = {"X", "W1", "b1"}
+    agree(subject, {"X": primals["x"]}, {"y": rng.standard_normal((5, 3))}, without=("X",), expect=names)
