@@ -114,6 +114,8 @@ def slots(
     if sig.opaque:
         return dict.fromkeys([*primals, *constants], "")
     found = named(sig, primals)
+    if len(found) < len(primals) and not any(n == p for n, p in found.items()):
+        found = {}  # A, B, C for x, W, b: that B is like b is chance, they go by position
     for name, parameter in named(sig, constants).items():
         if parameter not in found.values():
             found[name] = parameter

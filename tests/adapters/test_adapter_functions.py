@@ -28,6 +28,11 @@ def primals(rng):
     return {"x": rng.standard_normal((5, 4)), "W": rng.standard_normal((4, 3)), "b": rng.standard_normal(3)}
 
 
+def by(*keys):
+    """A backward that returns a mapping under these names."""
+    return lambda dout, cache: dict(zip(keys, pulled(dout, *cache), strict=True))
+
+
 PAIRS = {
     "upstream, cache": (forward, lambda dout, cache: pulled(dout, *cache)),
     "cache, upstream": (forward, lambda cache, dout: pulled(dout, *cache)),
@@ -37,11 +42,14 @@ PAIRS = {
     "primals after": (plain, lambda g, x, W, b: pulled(g, x, W)),
     "primals before": (plain, lambda x, W, b, delta: pulled(delta, x, W)),
     "other names for the primals": (plain, lambda g, a, B, c: pulled(g, a, B)),
-    "cache is a dict of names": (lambda x, W, b: (plain(x, W, b), {"inp": x, "w": W}), lambda dy, inp, w: pulled(dy, inp, w)),
-    "mapping": (forward, lambda dout, cache: dict(zip("xWb", pulled(dout, *cache), strict=True))),
-    "d prefix": (forward, lambda dout, cache: dict(zip(("dx", "dW", "db"), pulled(dout, *cache), strict=True))),
-    "grad suffix": (forward, lambda dout, cache: dict(zip(("x_grad", "W_grad", "b_grad"), pulled(dout, *cache), strict=True))),
-    "grad prefix": (forward, lambda dout, cache: dict(zip(("grad_x", "grad_W", "grad_b"), pulled(dout, *cache), strict=True))),
+    "cache is a dict of names": (
+        lambda x, W, b: (plain(x, W, b), {"inp": x, "w": W}),
+        lambda dy, inp, w: pulled(dy, inp, w),
+    ),
+    "mapping": (forward, by("x", "W", "b")),
+    "d prefix": (forward, by("dx", "dW", "db")),
+    "grad suffix": (forward, by("x_grad", "W_grad", "b_grad")),
+    "grad prefix": (forward, by("grad_x", "grad_W", "grad_b")),
     "nested": (forward, lambda dout, cache: (pulled(dout, *cache)[0], list(pulled(dout, *cache)[1:]))),
     "kwargs": (lambda **p: plain(**p), lambda g, x, W, b: pulled(g, x, W)),
     "args": (lambda *p: plain(*p), lambda g, x, W, b: pulled(g, x, W)),

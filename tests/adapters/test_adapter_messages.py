@@ -101,7 +101,7 @@ def test_a_backward_with_an_unknown_argument_is_said():
 
 def test_a_backward_without_an_upstream_points_to_value_and_grad():
     with pytest.raises(
-        AdapterError, match="no upstream gradient; write backward.upstream, cache., or use gv.value_and_grad"
+        AdapterError, match=r"no upstream gradient; write backward.upstream, cache., or use gv.value_and_grad"
     ):
         driven(Functions(forward, lambda x, W: (x, W)))
 
@@ -143,7 +143,7 @@ def test_a_loss_that_is_no_number_is_said():
 
 def test_an_unknown_subject_lists_what_is_accepted():
     with pytest.raises(
-        AdapterError, match="(?s)cannot tell how to drive 3; accepted are.*two functions.*torch.nn.Module"
+        AdapterError, match=r"(?s)cannot tell how to drive 3; accepted are.*two functions.*torch.nn.Module"
     ):
         adapt(3)
 
@@ -196,7 +196,7 @@ def test_a_layer_that_cannot_be_copied_asks_for_a_factory():
             self.dW = self.x.T @ dout
             return dout @ self.W.T
 
-    with pytest.raises(AdapterError, match="Locked cannot be copied .*pass a factory that makes a new one: gv.layer"):
+    with pytest.raises(AdapterError, match=r"Locked cannot be copied .*pass a factory that makes a new one: gv.layer"):
         driven(Layer(Locked()), {"x": X})
     assert set(driven(Layer(Locked), {"x": X, "W": W})) == {"x", "W"}
 
