@@ -194,14 +194,23 @@ class Consultation:
     def _size(self, name: str) -> float:
         """Natural magnitude of a gradient: its own largest entry, or what its terms would be if it is zero."""
         got = np.abs(self.got[name][np.isfinite(self.got[name])]).astype(float)
-        if got.size and got.max() > 0:
-            return float(got.max())
+        return float(got.max()) if got.size and got.max() > 0 else self._natural(name)
+
+    def _natural(self, name: str) -> float:
+        """What the terms of a gradient may be: |upstream| |out| / |primal|."""
         scale = self.differences.scales(self.forward, name)
-        return (
-            float(self.forward.noise_of(self.forward.origin) / self.forward.eps / np.median(scale))
-            if scale.size
-            else 0.0
-        )
+        if not scale.size:
+            return 0.0
+        return float(self.forward.noise_of(self.forward.origin) / self.forward.eps / np.median(scale))
+
+    def _is_zero(self, name: str, answer: Answer) -> bool:
+        """Whether the gradient is nothing but its own rounding: zero, as far as anybody can tell."""
+        got = self.got[name]
+        if not np.any(got):
+            return True
+        vague = np.nanmax(answer.estimate.error, initial=0.0) > 1e-6 * np.max(np.abs(got), initial=0.0)
+        same = got.shape == answer.estimate.value.shape
+        return bool(vague and same and np.all(np.abs(got) <= 2 * self.rounding(name)))
 
     # --- one primal -------------------------------------------------------------------------------------------
 
@@ -302,16 +311,15 @@ class Consultation:
         if name in self.missing:
             facts["none"] = True
             why = f"backward gave no gradient (None) for {name}, which the output depends on"
-        natural = 0.0
-        if not np.any(answer.estimate.value):
-            natural = self._size(name)
+        natural = self._natural(name)
         return Measurement(
             of=f"gradient of {name}",
             got=self.got[name],
             want=answer.estimate,
             oracle=answer.oracle,
             rounding=allowance,
-            scale=natural,
+            scale=natural if name not in self.missing and self._is_zero(name, answer) else 0.0,
+            natural=natural,
             ask=max(self.eps[name], self.forward.eps) ** 0.25,
             lower=answer.lower,
             upper=answer.upper,

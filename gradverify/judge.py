@@ -16,6 +16,11 @@ import numpy as np
 from gradverify.types import Array, Measurement, Verdict
 
 
+#: rounding this large against the terms of a gradient, and as large as the gradient, leaves nothing to judge;
+#: below it the gradient is zero to within its rounding
+SWAMPED = 1e-6
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
     """The verdict on one measurement and the numbers behind it; the fields are those of a Finding."""
@@ -47,7 +52,7 @@ def judge(m: Measurement, tolerance: float | None = None) -> Judgement:
         return Judgement(verdict=Verdict.SKIPPED, why="nothing to compare: the array is empty")
     error, budget = np.asarray(m.want.error, dtype=float), _budget(m, tolerance)
     known = np.isfinite(error)
-    gap = _gap(m, got, want, error)
+    gap = _gap(m, got, want)
     allowed = np.where(known, error, 0.0) + budget
     with np.errstate(invalid="ignore"):
         wrong = known & ~(gap <= allowed)
@@ -69,7 +74,7 @@ def judge(m: Measurement, tolerance: float | None = None) -> Judgement:
     }
     if vague.any():
         return Judgement(verdict=Verdict.INCONCLUSIVE, why=m.why or _vague(vague, known, error, asked), **common)
-    if asked > 0 and np.max(budget) > 1e3 * asked and np.max(budget) > 0.3 * scale:
+    if m.natural > 0 and np.max(budget) > max(0.3 * scale, SWAMPED * m.natural):
         why = f"the implementation's own rounding ({np.max(budget):.1e}) is as large as the gradient ({scale:.1e})"
         return Judgement(verdict=Verdict.INCONCLUSIVE, why=why, **common)
     return Judgement(verdict=Verdict.PASS, **common)
@@ -81,7 +86,7 @@ def _budget(m: Measurement, tolerance: float | None) -> Array:
     return np.full(np.shape(m.got), tolerance * _scale(m))
 
 
-def _gap(m: Measurement, got: Array, want: Array, error: Array) -> Array:
+def _gap(m: Measurement, got: Array, want: Array) -> Array:
     """|got - want|; inside the interval of the one-sided derivatives it is zero."""
     with np.errstate(all="ignore"):
         gap = (

@@ -26,6 +26,10 @@ def cannot_tell(case: Case) -> list[str]:
             reasons.append(f"all entries of {name} are equal")
         elif v.ndim == 2 and v.shape[0] == v.shape[1] and np.array_equal(v, v.T):
             reasons.append(f"{name} is symmetric")
+        elif v.ndim >= 2 and v.shape[0] > 1 and np.all(v == v[:1]):
+            reasons.append(f"all rows of {name} are equal")
+        elif v.ndim >= 2 and v.shape[-1] > 1 and np.all(v == v[..., :1]):
+            reasons.append(f"all columns of {name} are equal")
     if case.upstream is not None:
         for v in leaves(case.upstream).values():
             if np.size(v) > 1 and np.all(np.asarray(v) == np.ravel(v)[0]):
@@ -55,8 +59,7 @@ def _kept_in_domain(given: Array, drawn: Array) -> Array:
             result: Array = drawn / drawn.sum(axis=-1, keepdims=True)
             return result
     if given.ndim == 2 and given.shape[0] == given.shape[1] and np.array_equal(given, given.T) and _positive(given):
-        lifted = given + 0.1 * np.diag(np.abs(np.diag(drawn)))
-        return lifted
+        return np.asarray(given + 0.1 * np.diag(np.abs(np.diag(drawn))))
     return drawn
 
 

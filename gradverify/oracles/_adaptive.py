@@ -76,6 +76,8 @@ def _next(found: Slopes, row: int, accept: float, up: int, down: int, ladder: _L
         size = found.upper[row] - found.lower[row]
         resolvable = ladder.rounding() / ladder.smallest() * RATIO**BLOCK < 0.02 * size
         return "down" if resolvable and down < DOWN else ""
+    if ladder.restless() and error > 0.05 * abs(found.value[row]) and down < DOWN:
+        return "down"  # it moves far more than this slope explains: the steps may be longer than its wavelength
     if error <= accept:
         return ""
     if np.isfinite(error) and noise > 0.1 * error:
@@ -118,6 +120,13 @@ class _Ladder:
     def rounding(self) -> float:
         finite = self.noise[np.isfinite(self.noise)]
         return float(finite.max()) if finite.size else np.inf
+
+    def restless(self) -> bool:
+        """Whether the smallest steps still show far more change than rounding."""
+        last = slice(-BLOCK, None)
+        with np.errstate(invalid="ignore"):
+            moved = np.maximum(np.abs(self.plus[last]), np.abs(self.minus[last]))
+            return bool(np.all(moved > 1e3 * self.noise[last]))
 
     def smallest(self) -> float:
         return float(self.steps[-1])

@@ -68,6 +68,19 @@ def extrapolate(rows: Array, noise: Array, powers: list[int], ratio: float = RAT
     return Limit(value, error, rounding)
 
 
+def _unrefuted(value: Array, doubt: Array) -> Array:
+    """``doubt`` with inf where a finer level contradicts a level beyond both their doubts.
+
+    The derivative is the limit of small steps: steps longer than the wavelength of an oscillation agree with each other
+    on a slope that is not the function's.
+    """
+    kept = doubt.copy()
+    for k in range(value.shape[1] - 1):
+        apart = np.abs(value[:, k + 1 :] - value[:, k : k + 1])
+        kept[:, k] = np.where(np.any(apart > doubt[:, k + 1 :] + doubt[:, k : k + 1], axis=1), np.inf, kept[:, k])
+    return kept
+
+
 @dataclass(frozen=True)
 class Slopes:
     """Derivatives along lines. ``kink`` marks lines whose one-sided derivatives differ beyond doubt."""
@@ -97,7 +110,7 @@ def slopes(steps: Array, plus: Array, minus: Array, noise: Array) -> Slopes:
 
         # smooth: the central value, at a level where the one-sided derivatives agree as well
         doubt = central.error + np.where(np.isfinite(gap.value), (np.abs(gap.value) + gap.error) / 2, np.inf)
-        level = np.argmin(doubt, axis=1)
+        level = np.argmin(_unrefuted(central.value, doubt), axis=1)
         value, _, rounding = central.at(level)
         error = doubt[np.arange(len(level)), level]
 

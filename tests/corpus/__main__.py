@@ -7,6 +7,7 @@ for exceptions and time, one after another.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import signal
 import sys
@@ -70,6 +71,26 @@ def judge(item: Item, level: str | None = None) -> Outcome:
     return Outcome(item, verdict, causes, wrong, time.perf_counter() - start, text)
 
 
+def judge_apart(item: Item, level: str | None = None) -> Outcome:
+    """The same in a forked process of its own: nothing that another item left behind can matter, nor a crash."""
+    import multiprocessing
+
+    here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
+    pid = os.fork()
+    if pid == 0:
+        o = judge(item, level)
+        there.send((o.verdict, o.causes, o.wrong, o.seconds, o.text))
+        there.close()
+        os._exit(0)
+    there.close()
+    try:
+        verdict, causes, wrong, seconds, text = here.recv()
+    except EOFError:
+        verdict, causes, wrong, seconds, text = "exception", (), "error", 0.0, "the process died"
+    os.waitpid(pid, 0)
+    return Outcome(item, verdict, causes, wrong, seconds, text)
+
+
 def table(outcomes: list[Outcome], command: str) -> str:
     """The score by family, then every disagreement, then the slowest items, as Markdown."""
     import gradverify
@@ -121,11 +142,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="file to write (default reports/corpus.md when all items run)")
     parser.add_argument("--level", help="quick, standard or thorough")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the report of every disagreement")
+    parser.add_argument("--apart", action="store_true", help="a forked process for every item")
     args = parser.parse_args(argv)
+    if args.apart:
+        import gradverify as gv
+
+        gv.verify(
+            (lambda x: (x * 1.0, None), lambda g, _: g), {"x": np.ones(2)}
+        )  # everything is imported before the fork
     items = [i for n, i in load().items() if not args.names or any(n.startswith(p) for p in args.names)]
     outcomes = []
     for item in items:
-        outcome = judge(item, args.level)
+        outcome = (judge_apart if args.apart else judge)(item, args.level)
         outcomes.append(outcome)
         if outcome.wrong:
             print(f"{outcome.wrong:12} {item.name} said {outcome.verdict} {', '.join(outcome.causes)}", flush=True)  # noqa: T201 - a script

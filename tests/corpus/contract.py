@@ -217,8 +217,11 @@ def layer_layouts(rng, bug):
     def backward(g, cache):
         x, W = cache
         n, k = g.shape
-        flat = np.lib.stride_tricks.as_strided(g if bug else np.ascontiguousarray(g), (n * k,), (g.itemsize,))
-        d = np.array(flat, dtype=float).reshape(n, k)
+        root = g
+        while bug and root.base is not None:
+            root = root.base
+        flat = np.ascontiguousarray(g) if root is g and not bug else root.ravel(order="K")
+        d = np.resize(flat, (n, k)).astype(float)
         return d @ W.T, x.T @ d
 
     return (forward, backward), {"x": rng.standard_normal((5, 3)), "W": rng.standard_normal((3, 4))}
