@@ -12,7 +12,7 @@ import numpy as np
 from gradverify import rounding
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
-from gradverify.sampling import quiet
+from gradverify.sampling import quiet, stored_eps
 from gradverify.types import (
     Adapter,
     Array,
@@ -27,9 +27,6 @@ from gradverify.types import (
     rng_for,
 )
 
-#: unit roundoff (spacing of 1.0) of storage dtypes that NumPy does not have
-STORAGE_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Watched(Case):
@@ -39,7 +36,7 @@ class _Watched(Case):
     source: Case
 
     def thawed(self) -> dict[str, Array]:
-        handed = self.source.thawed()
+        handed = self.source.at(self.primals).thawed()
         self.keep(handed)
         return handed
 
@@ -74,6 +71,7 @@ class LiveBench:
         self._rounding: dict[str, Array] | None = None
         self._settled: tuple[Measurement, ...] | None = None
         self.consultation: Consultation | None = None
+        self.noise = 0.0  #: absolute, of every output, where the forward is known not to repeat itself exactly
 
     @property
     def upstream(self) -> Out:
@@ -91,7 +89,7 @@ class LiveBench:
         """Unit roundoff of the dtype that the implementation computes in: the coarsest of inputs and output."""
         kinds = [v.dtype for v in self.case.primals.values()] + [np.asarray(v).dtype for v in leaves(self.out).values()]
         known = [float(np.finfo(k).eps) for k in kinds if k.kind in "fc"]
-        return max([*known, STORAGE_EPS.get(str(getattr(self.adapter, "dtype", None) or ""), 0.0)])
+        return max([*known, stored_eps(self.adapter)])
 
     def eps_of(self, name: str) -> float:
         """Unit roundoff of one gradient: of its own dtype, its primal's and the adapter's storage dtype."""
@@ -100,7 +98,7 @@ class LiveBench:
         if gradient is not None:
             found.append(np.asarray(gradient).dtype)
         sizes = [float(np.finfo(k).eps) for k in found if k.kind in "fc"]
-        return max([*sizes, STORAGE_EPS.get(str(getattr(self.adapter, "dtype", None) or ""), 0.0)])
+        return max([*sizes, stored_eps(self.adapter)])
 
     def run(self, case: Case | None = None) -> Run:
         """A fresh forward at ``case``; ``given`` and ``constants`` are the very objects that it received."""
@@ -141,10 +139,21 @@ class LiveBench:
                 self.case,
                 {k: got[k] for k in names},
                 {k: self.eps_of(k) for k in names},
+                natural={k: self._terms(k) for k in names},
                 framework=str(getattr(self.adapter, "framework", "numpy")),
                 rng=rng_for(self.seed, self.adapter.name, self.case.name, "rounding"),
             )
         return self._rounding[name]
+
+    def _terms(self, name: str) -> float:
+        """Magnitude that the terms of a gradient may have: |upstream| |out| / |primal|."""
+        weighted = sum(
+            float(np.sum(np.abs(np.asarray(u, dtype=complex) * np.asarray(leaves(self.out)[k], dtype=complex)) ** 2))
+            for k, u in leaves(self.upstream).items()
+        )
+        x = np.abs(self.case.primals[name])
+        typical = float(np.sqrt(np.mean(np.square(x, dtype=float)))) if x.size else 1.0
+        return float(np.sqrt(weighted)) / (typical or 1.0)
 
     def settled(self) -> tuple[Measurement, ...]:
         """The gradients of the case against the oracles; cached."""
@@ -162,6 +171,7 @@ class LiveBench:
                 oracles=self.oracles,
                 seed=self.seed,
             )
+            self.consultation.forward.noise = self.noise
             self._settled = tuple(self.consultation.settle())
         return self._settled
 

@@ -24,6 +24,7 @@ from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for
 
+RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
 SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences of every entry may cost
@@ -69,6 +70,8 @@ class Consultation:
         self.forward = Forward(adapter, case)
         self.names = self.forward.names
         self.missing = {k for k in self.names if got.get(k) is None}
+        unfed = self.missing & set(getattr(adapter, "unfed", ()))
+        self.names = [k for k in self.names if k not in unfed]  #: a network gives no gradient for what it is fed
         self.got: dict[str, Array] = {
             k: np.zeros(case.primals[k].shape) if got.get(k) is None else np.asarray(got[k]) for k in self.names
         }
@@ -93,6 +96,11 @@ class Consultation:
             return along_segments(self, name, self.gradients, m)
         return m
 
+    @property
+    def _traced(self) -> bool:
+        """Whether the autodiff came from a trace, which records ties (torch code's does not)."""
+        return getattr(self.adapter, "framework", "numpy") == "numpy"
+
     def allows(self, oracle: str) -> bool:
         """Whether the user's choice of oracles includes this one."""
         return self.oracles is None or oracle in self.oracles
@@ -104,7 +112,7 @@ class Consultation:
         reason = oracle.supports(self.adapter, self.case)
         if not reason:
             try:
-                self.autodiff = oracle.gradient(self.adapter, self.forward.case, self.forward.out)
+                self.autodiff = oracle.gradient(self.adapter, self.case, self.forward.out)
             except Unsupported as error:
                 reason = str(error)
             except Exception as error:  # noqa: BLE001  (user code on foreign arrays may fail in any way: it declines)
@@ -138,7 +146,8 @@ class Consultation:
             if unknown or not np.isfinite(error):
                 continue
             low, high = min(float(slopes.lower[0]), value - error), max(float(slopes.upper[0]), value + error)
-            slack = doubt + 1e-12 * size
+            # below this no difference of samples says anything, however well a few of them happen to agree
+            slack = doubt + 1e-12 * size + RESOLVABLE * self.forward.noise_of(self.forward.origin)
             if not low - slack <= said <= high + slack:
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
@@ -247,17 +256,29 @@ class Consultation:
             return answer
         for ties in CONVENTIONS:
             try:
-                other = TorchAutograd().gradient(self.adapter, self.forward.case, self.forward.out, ties=ties)
+                other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, ties=ties)
             except (Unsupported, AdapterError):
                 return answer
             candidate = _plain(other.gradients[name], answer.oracle)
-            if not self._different(name, candidate, allowance).any():
+            if not self._different(name, candidate, allowance).any() and self._kinked(
+                name, candidate, answer, allowance
+            ):
                 candidate.notes = [
                     *answer.notes,
                     f"at a kink or tie the convention is {ties!r} ({'; '.join(other.kinks)})",
                 ]
                 return candidate
         return answer
+
+    def _kinked(self, name: str, candidate: Answer, answer: Answer, allowance: Array | float) -> bool:
+        """A convention is one only where the function has a kink: where it is smooth the derivative is no choice."""
+        apart = np.abs(candidate.estimate.value - answer.estimate.value) > allowance
+        where = np.flatnonzero(apart.ravel())[:RANDOM]
+        found = self.differences.entries(self.forward, name, where, accept=0.01 * self._size(name))
+        got = self.got[name].ravel()[where]
+        with np.errstate(invalid="ignore"):
+            smooth = ~found.kink & np.isfinite(found.error) & (found.error < 0.1 * np.abs(found.value - got))
+        return not smooth.any()
 
     def _one_by_one(self, name: str, answer: Answer, allowance: Array | float, different: Array) -> Answer:
         """Differences at the entries that differ: is it a kink, the oracle, or the implementation."""
@@ -292,7 +313,9 @@ class Consultation:
         ).ravel()
         cleared, notes, kinks = True, list(answer.notes), 0
         for row, i in enumerate(picked):
-            _merge(found, row, int(i), (value, error, lower, upper))
+            # a trace that met no tie knows that the kink is beside the point, however near
+            exact = self.autodiff is not None and self._traced and not self.autodiff.kinks
+            _merge(found, row, int(i), (value, error, lower, upper), kinks_count=not exact)
             kinks += int(upper[i] > lower[i])
             inside = lower[i] - allowed[i] <= got[i] <= upper[i] + allowed[i] and upper[i] > lower[i]
             cleared &= bool(inside or abs(got[i] - value[i]) <= error[i] + allowed[i])
@@ -333,10 +356,12 @@ def _plain(estimate: Estimate, oracle: str) -> Answer:
     return Answer(estimate, oracle, estimate.value, estimate.value, [estimate.note] if estimate.note else [])
 
 
-def _merge(found: Slopes, row: int, i: int, into: tuple[Array, Array, Array, Array]) -> None:
+def _merge(found: Slopes, row: int, i: int, into: tuple[Array, Array, Array, Array], *, kinks_count: bool) -> None:
     """What differences say of entry ``i``: a kink replaces the estimate, a smooth disagreement takes its place too."""
     value, error, lower, upper = into
     f_value, f_error = found.value[row], found.error[row]
+    if found.kink[row] and not kinks_count and np.isfinite(error[i]):
+        return
     if found.kink[row]:
         lower[i], upper[i] = found.lower[row], found.upper[row]
         value[i], error[i] = f_value, 0.0

@@ -21,6 +21,7 @@ from gradverify.sampling import quiet
 from gradverify.types import Array, Case, Gradients, differentiable
 
 RUNS = 3
+LARGE_RUNS = 2
 LARGER = 32.0  #: the size of the perturbation that tells rounding from a jump
 COVER = 6.0  #: allowance over the largest spread seen
 FLOOR = 16.0  #: roundings of a tensor's largest entry that are always allowed
@@ -111,6 +112,7 @@ def measure(
     got: Gradients,
     eps: Mapping[str, float],
     *,
+    natural: Mapping[str, float],
     framework: str,
     rng: np.random.Generator,
 ) -> dict[str, Array]:
@@ -118,34 +120,37 @@ def measure(
 
     gradients  (case) -> gradients of a fresh implementation there
     eps        unit roundoff of each gradient
+    natural    magnitude of the terms that each gradient is summed from: a spread of a few roundings of these is
+               rounding whatever it does
     """
     names = [k for k, g in got.items() if g is not None]
+    with quiet():
+        base = gradients(case)  # not ``got``: what differs from run to run by itself is state, not rounding
     small = {k: np.zeros(np.shape(got[k])) for k in names}
     large = {k: np.zeros(np.shape(got[k])) for k in names}
-    for run in range(RUNS + 1):
-        amplitude = LARGER if run == RUNS else 1.0
-        seen = large if run == RUNS else small
+    for amplitude in (*(1.0,) * RUNS, *(LARGER,) * LARGE_RUNS):
+        seen = small if amplitude == 1.0 else large
         try:
             with noise(rng, amplitude, framework), quiet():
                 again = gradients(_jittered(case, framework))
         except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: then nothing is learned)
             continue
         for k in names:
-            g = again.get(k)
-            if g is not None and np.shape(g) == np.shape(got[k]):
+            g, b = again.get(k), base.get(k)
+            if g is not None and b is not None and np.shape(g) == np.shape(b) == np.shape(got[k]):
                 with np.errstate(all="ignore"):
-                    spread = np.abs(np.asarray(g, dtype=complex) - np.asarray(got[k], dtype=complex))
+                    spread = np.abs(np.asarray(g, dtype=complex) - np.asarray(b, dtype=complex))
                 seen[k] = np.fmax(seen[k], np.where(np.isfinite(spread), spread, 0.0))
-    return {k: _allowance(small[k], large[k], np.asarray(got[k]), eps[k]) for k in names}
+    return {k: _allowance(small[k], large[k], np.asarray(got[k]), eps[k], eps[k] * natural[k]) for k in names}
 
 
-def _allowance(small: Array, large: Array, got: Array, eps: float) -> Array:
-    """Entries whose spread does not grow with the perturbation are jumps, not rounding."""
+def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: float) -> Array:
+    """Entries whose spread does not grow with the perturbation are jumps: they get what the other entries need."""
     finite = np.abs(got[np.isfinite(got)])
-    scale = float(finite.max()) if finite.size else 0.0
-    floor = FLOOR * eps * scale
-    jump = (small > 8 * floor) & (large < 4 * small)
-    allowance: Array = np.where(jump, 0.0, COVER * small) + floor
+    floor = FLOOR * eps * (float(finite.max()) if finite.size else 0.0)
+    jump = (small > 8 * floor + 64 * quantum) & (large < 3 * small)
+    typical = float(np.median(small[~jump])) if not jump.all() else 0.0
+    allowance: Array = COVER * np.where(jump, typical, small) + floor
     return allowance
 
 

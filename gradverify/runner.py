@@ -11,14 +11,17 @@ import numpy as np
 
 from gradverify import blind, points, registry
 from gradverify.bench import LiveBench
-from gradverify.errors import AdapterError, GradverifyError, UsageError
+from gradverify.errors import AdapterError, GradverifyError, Unsupported, UsageError
 from gradverify.evidence import evidence_of
 from gradverify.judge import judge
 from gradverify.registry import Entry
-from gradverify.types import Adapter, Case, Check, Finding, Measurement, Verdict, leaves, rng_for
+from gradverify.types import Adapter, Case, Cause, Check, Finding, Measurement, Verdict, leaves, rng_for
 
 LEVELS = ("quick", "standard", "thorough")
 VALUE = "pullback-matches-oracle"
+NOISY = 1e-4  #: relative differences between calls below this are noise of a function, above it there is no function
+#: checks that ask nothing twice: all that is left where the forward does not repeat itself
+UNREPEATABLE = frozenset({"shape", "finite", "dtype-preserved", "integers-get-no-gradient"})
 POINTS = {"quick": 1, "standard": 1, "thorough": 3}  #: drawn beside a given point that cannot tell
 
 
@@ -76,9 +79,18 @@ def run(plan: Plan) -> Iterator[Finding]:
     """
     bench = _bench(plan, plan.case)
     bench.gradients()
-    if reason := _not_a_function(bench):
-        yield _finding(plan, plan.case, VALUE, of="forward", verdict=Verdict.INCONCLUSIVE, why=reason)
-        plan = replace(plan, unjudged=reason)
+    spread, size = _spread(bench)
+    if spread > NOISY * size:
+        reason = (
+            f"the forward is not a function: at the same point its value differs by {spread:.1e} from call to call; "
+            "fix the seed, pass the random mask as a constant, or reset the state in forward"
+        )
+        yield _finding(plan, plan.case, VALUE, of="forward", verdict=Verdict.INCONCLUSIVE, why=reason,
+                       causes=(Cause(name="nondeterministic", evidence=reason),))  # fmt: skip
+        plan = replace(plan, unjudged=reason, checks=_unrepeatable(plan))
+    elif spread > 1e4 * bench.eps * size:
+        bench.noise = spread
+        plan = replace(plan, checks=_unrepeatable(plan))
     failed: dict[str, str] = {}
     for entry in plan.checks:
         broken = next((r for r in entry.meta.get("requires", ()) if r in failed), None)
@@ -113,6 +125,8 @@ def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Findin
             now, spent = time.perf_counter(), _evaluations(bench)
             yield _judged(plan, bench, entry, m, seconds=now - start, evaluations=spent - before)
             start, before = now, spent
+    except Unsupported:
+        pass  # the adapter cannot do this here: what was measured until then stands
     except AdapterError as error:
         catches = entry.meta.get("catches", ())
         yield _finding(
@@ -174,24 +188,27 @@ def _evaluations(bench: LiveBench) -> int:
     return bench.consultation.forward.evaluations if bench.consultation else 0
 
 
-def _not_a_function(bench: LiveBench) -> str:
-    """Why no derivative can be asked for: the forward gives another value at the same point."""
+def _unrepeatable(plan: Plan) -> tuple[Entry[Check], ...]:
+    return tuple(e for e in plan.checks if e.name in UNREPEATABLE or e.name == VALUE)
+
+
+def _spread(bench: LiveBench) -> tuple[float, float]:
+    """(largest difference between values of the forward at the same point, largest value)."""
     from gradverify.sampling import evaluate, quiet
 
     with quiet():
         values = [leaves(evaluate(bench.truth, bench.case)) for _ in range(2)]
-    for k, v in leaves(bench.out).items() if bench.truth is bench.adapter else values[0].items():
+    first = leaves(bench.out) if bench.truth is bench.adapter else values[0]
+    spread, size = 0.0, 0.0
+    for k, v in first.items():
+        a = np.asarray(v, dtype=complex)
+        size = max(size, float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0)))
         for other in values:
-            a, b = np.asarray(v, dtype=float), np.asarray(other[k], dtype=float)
-            size = float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0))
+            b = np.asarray(other[k], dtype=complex)
             with np.errstate(invalid="ignore"):
-                apart = float(np.nanmax(np.abs(a - b), initial=0.0)) if a.shape == b.shape else np.inf
-            if apart > 1e4 * bench.eps * size:
-                return (
-                    f"the forward is not a function: at the same point its value differs by {apart:.1e} from call to "
-                    "call; fix the seed, pass the random mask as a constant, or reset the state in forward"
-                )
-    return ""
+                apart = np.abs(a - b) if a.shape == b.shape else np.array(np.inf)
+            spread = max(spread, float(np.max(apart[~np.isnan(apart)], initial=0.0)))
+    return spread, size
 
 
 def _oracle_findings(plan: Plan, bench: LiveBench) -> Iterator[Finding]:

@@ -38,6 +38,15 @@ def flat(out: Out) -> Array:
     return np.concatenate([p.astype(kind) for p in parts]) if parts else np.zeros(0)
 
 
+#: spacing of 1.0 in storage dtypes that an adapter may compute in whatever NumPy says of its arrays
+STORAGE_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def stored_eps(adapter: Adapter) -> float:
+    """Unit roundoff of the adapter's own storage dtype, 0 where it names none."""
+    return STORAGE_EPS.get(str(getattr(adapter, "dtype", None) or "").removeprefix("torch."), 0.0)
+
+
 class Forward:
     """phi(primals) = <upstream, forward(primals)>, sampled along lines through the case.
 
@@ -56,6 +65,7 @@ class Forward:
         }
         self.case = case.at(self.base)
         self.weights = flat(case.upstream)
+        self.noise = 0.0  #: absolute, per output, where the forward is known to be noisy
         self.evaluations = 0
         self.seconds = 0.0
         self._origin: Array | None = None
@@ -103,7 +113,7 @@ class Forward:
         """Unit roundoff of the numbers that the forward returns."""
         _ = self.origin
         kind = self._dtype if self._dtype is not None and self._dtype.kind in "fc" else np.dtype(float)
-        return float(np.finfo(kind).eps)
+        return max(float(np.finfo(kind).eps), stored_eps(self.adapter))
 
     def cost(self) -> float:
         """Seconds per evaluation so far."""
@@ -111,9 +121,10 @@ class Forward:
         return self.seconds / max(1, self.evaluations)
 
     def noise_of(self, value: Array) -> float:
-        """Absolute rounding of <upstream, value> when every output carries half an ulp of its own."""
+        """Absolute rounding of <upstream, value> when every output carries an ulp of its own, or the known noise."""
         weighted = self.weights * value
-        return self.eps * float(np.sqrt(np.sum(np.abs(weighted) ** 2)))
+        rounding = self.eps * float(np.sqrt(np.sum(np.abs(weighted) ** 2)))
+        return max(rounding, self.noise * float(np.sqrt(np.sum(np.abs(self.weights) ** 2))))
 
     def moved(self, tangent: Mapping[str, Array], t: float) -> dict[str, Array]:
         """The primals at base + t * tangent."""

@@ -81,6 +81,13 @@ def _unrefuted(value: Array, doubt: Array) -> Array:
     return kept
 
 
+def _jumps(change: Array, noise: Array) -> Array:
+    """Lines on which phi(h) - phi(-h) does not shrink with h: a jump, or steps that do not see the function at all."""
+    levels = change.shape[1]
+    near, far = np.abs(change[:, levels // 2 :]), np.abs(change[:, : levels // 2])
+    return np.all(near > 1e3 * noise[:, levels // 2 :], axis=1) & (near.min(axis=1) > 0.5 * far.max(axis=1))
+
+
 @dataclass(frozen=True)
 class Slopes:
     """Derivatives along lines. ``kink`` marks lines whose one-sided derivatives differ beyond doubt."""
@@ -114,6 +121,8 @@ def slopes(steps: Array, plus: Array, minus: Array, noise: Array) -> Slopes:
         value, _, rounding = central.at(level)
         error = doubt[np.arange(len(level)), level]
 
+        error = np.where(_jumps(plus - minus, noise), np.inf, error)
+
         # a kink: the one-sided derivatives differ by more than they can be wrong
         level = np.argmin(right.error + left.error, axis=1)
         (r, r_error, _), (q, q_error, _) = right.at(level), left.at(level)
@@ -121,7 +130,7 @@ def slopes(steps: Array, plus: Array, minus: Array, noise: Array) -> Slopes:
         kink = (
             np.isfinite(apart) & (apart > 2 * (r_error + q_error)) & (apart > 1e-9 * np.maximum(np.abs(r), np.abs(q)))
         )
-        kink &= ~(error < apart / 4)
+        kink &= ~(error < apart / 4) & ~_jumps(plus - minus, noise)
         lower = np.where(r < q, r - r_error, q - q_error)
         upper = np.where(r < q, q + q_error, r + r_error)
         value, error = np.where(kink, (r + q) / 2, value), np.where(kink, (upper - lower) / 2, error)
