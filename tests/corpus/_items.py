@@ -14,6 +14,18 @@ import numpy as np
 
 ITEMS: dict[str, Item] = {}
 
+#: names that say the same of some bugs: a path taken as constant is both a missing term and detached, and a factor
+#: that equals the batch size is both
+SYNONYMS = {
+    "missing-term": {"detached"},
+    "zeroed-entries": {"detached"},
+    "scale": {"missing-batch-mean", "double-batch-mean"},
+}
+
+
+def _causes(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(names).union(*(SYNONYMS.get(n, ()) for n in names))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
@@ -87,7 +99,7 @@ def item(
             Item(
                 name=full,
                 expect=tuple(expect.split("|")),
-                causes=frozenset(causes),
+                causes=_causes(causes),
                 why=why,
                 build=build,
                 seed_name=full,
@@ -137,7 +149,7 @@ def twins(
                 Item(
                     name=f"{full}~{bug}",
                     expect=tuple(spec.get("expect", "fail").split("|")),
-                    causes=frozenset(spec.get("causes", ())),
+                    causes=_causes(spec.get("causes", ())),
                     why=spec["why"],
                     build=lambda rng, bug=bug: build(rng, bug),
                     says=spec.get("says", ""),

@@ -357,8 +357,10 @@ def none_for_integers(rng, bug):
 
 @twins(
     "cache_on_function",
-    why="forward keeps its cache in a dictionary of the module",
-    bugs={"double": ("doubled", ("scale",))},
+    expect="pass|fail",
+    says="last forward|next forward|second forward|forward before|stale",
+    why="forward keeps its cache in a dictionary of the module: right as long as backward follows its own forward",
+    bugs={"double": ("doubled", ("scale", "stale-state"))},
 )
 def cache_on_function(rng, bug):
     cache = {}

@@ -115,7 +115,7 @@ def logsumexp_huge(rng, bug):
     return (forward, backward), {"x": 1000 + rng.standard_normal(5)}
 
 
-@twins("norm", why="x / |x|", bugs={"square": ("2 x, of the squared norm", ("scale",))})
+@twins("norm", why="x / |x|", bugs={"square": ("2 x, of the squared norm", ("scale", "missing-activation-derivative"))})
 def norm(rng, bug):
     def forward(x):
         return np.sqrt((x**2).sum(axis=1)), x
