@@ -13,8 +13,9 @@ from gradverify.types import Case
 SMOOTH = ("identity", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "softplus", "mish")
 #: piecewise, with a kink at 0; the constants of its second point
 PIECEWISE = {"relu": {}, "leaky_relu": {"alpha": 0.2}, "elu": {"alpha": 0.7}}
-TAILS = np.array([-30.0, -12.0, -6.0, 6.0, 12.0, 30.0])
-FAR = np.array([-1e4, -500.0, 500.0, 1e4])
+# never all saturated: where every slope is nearly 0, the cancellation in s (1 - s) of the text is all that is left
+TAILS = np.array([-30.0, -12.0, -6.0, -0.5, 0.7, 6.0, 12.0, 30.0])
+FAR = np.array([-1e4, -500.0, -0.6, 0.8, 500.0, 1e4])
 
 
 @registry.case_family("activations")

@@ -33,8 +33,8 @@ def losses(rng: np.random.Generator) -> Iterator[Case]:
         yield from classes(op, rng)
     far = np.array([[1e4, 0.0, -1e4], [0.0, -1e4, 1e4]])
     yield point("softmax_cross_entropy", "far", "large saturated", {"y": np.array([1, 2])}, z=far)
-    sure = np.array([[30.0, 0.0, -5.0], [0.0, 2.0, 40.0]])
-    yield point("softmax_cross_entropy", "sure", "saturated", {"y": np.array([0, 2])}, z=sure)
+    sure = np.array([[30.0, 0.0, -5.0], [0.0, 2.0, 40.0], [0.5, 0.0, 1.0]])
+    yield point("softmax_cross_entropy", "sure", "saturated", {"y": np.array([0, 2, 1])}, z=sure)
 
 
 def binary(rng: np.random.Generator) -> Iterator[Case]:

@@ -22,7 +22,7 @@ def normalisation(rng: np.random.Generator) -> Iterator[Case]:
     for op in ("batch_norm", "layer_norm"):
         yield point(op, "6x4", X=X, **affine)
         yield point(op, "eps", constants={"eps": 0.1}, X=X, **affine)
-    yield point("batch_norm", "two-samples", "edge", X=X[:2], **affine)
+    yield point("batch_norm", "three-samples", "edge", X=X[:3], **affine)
     yield point("layer_norm", "one-sample", "edge", X=X[:1], **affine)
     statistics = {"mean": rng.normal(0, 1, 4), "var": rng.uniform(0.5, 3, 4)}
     yield point("batch_norm_eval", "6x4", constants=statistics, X=X, **affine)

@@ -20,4 +20,4 @@ def softmax(rng: np.random.Generator) -> Iterator[Case]:
         yield point(op, "columns", constants={"axis": -2}, z=z)
         yield point(op, "one-class", "edge", z=rng.normal(0, 1, (3, 1)))
         yield point(op, "equal", "edge", z=np.full((2, 3), 0.4))
-        yield point(op, "far", "large saturated", z=np.array([[1e4, 0.0, -1e4], [-1e4, 1e4 - 1, 1e4]]))
+        yield point(op, "far", "large saturated", z=np.array([[1e4, 0.0, -1e4], [-1e4, 1e4 - 1, 1e4], [0.5, 0.0, 1.0]]))
