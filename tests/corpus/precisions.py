@@ -265,7 +265,19 @@ def torch_module_float32(rng, bug):
     return _module(bug), {"x": rng.standard_normal((5, 4)).astype(np.float32)}, {"dtype": "float32"}
 
 
-@twins("torch_module_bfloat16", why="a module in bfloat16", bugs=MODULE_BUGS, truth="torch")
+@twins(
+    "torch_module_bfloat16",
+    why="a module in bfloat16",
+    bugs={
+        "double": MODULE_BUGS["double"],
+        "five-percent": {
+            "why": "off by 5 %, a dozen roundings: seen, or named among what cannot be seen",
+            "expect": "fail|pass|inconclusive",
+            "says": "slightly-scaled|scale",
+        },
+    },
+    truth="torch",
+)
 def torch_module_bfloat16(rng, bug):
     return _module(bug, "bfloat16"), {"x": rng.standard_normal((5, 4))}, {"dtype": "bfloat16"}
 
@@ -290,18 +302,28 @@ def _gelu_function(bug=""):
         def backward(ctx, g):
             (x,) = ctx.saved_tensors
             t = torch.tanh(0.7978845608 * (x + 0.044715 * x**3))
-            d = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608 * (1 + (1 if bug else 3) * 0.044715 * x**2)
+            d = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608 * (
+                1 + (1 if bug == "three" else 3) * 0.044715 * x**2
+            )
+            if bug == "term":
+                d = 0.5 * (1 + t)
             return g * d
 
     return Gelu
 
 
-for _dtype in ("float64", "float32", "bfloat16", "float16"):
+GELU_BUGS = {
+    "term": ("the second term is missing: up to 22 % off", ("missing-term",)),
+    "three": ("the 3 is missing: 2 % of the largest entry", ()),
+}
+
+for _dtype in ("float64", "float32", "float16", "bfloat16"):
 
     @twins(
         f"torch_function_{_dtype}",
         why=f"a custom gelu in {_dtype}",
-        bugs={"three": ("the 3 is missing: up to 14 % off", ())},
+        # 2 % is within the rounding of 1 - t^2 in bfloat16
+        bugs={k: v for k, v in GELU_BUGS.items() if (k, _dtype) != ("three", "bfloat16")},
         truth="torch",
     )
     def torch_function(rng, bug, dtype=_dtype):
