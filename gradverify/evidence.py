@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from gradverify.bench import LiveBench
 from gradverify.errors import GradverifyError
-from gradverify.oracles.torch_autograd import TorchAutograd
-from gradverify.types import Array, Arrays, Evidence, Gradients, Out
+from gradverify.sampling import quiet
+from gradverify.types import Array, Arrays, Evidence, Gradients, Out, differentiable, leaves
 
-KINDS = {
-    "identity": "missing-activation-derivative",
-    "at-output": "derivative-of-activation-not-preactivation",
-    "zero": "detached",
-    "negated": "sign",
-}
-NODES = 12  #: nonlinear nodes that are tried
+SECONDS = 3.0  #: for playing bugs through, per bench
+PASSES = 600  #: backward passes at most
+MORE = 60  #: passes after one that explains everything: others may explain it in simpler words
+Found = tuple[str, Mapping[str, Array]]
 
 
 def evidence_of(bench: LiveBench, check: str) -> Evidence:
     """Everything that is known about a failing check on this bench."""
     got = bench.gradients()
     measured = {str(m.facts.get("primal")): m for m in bench.settled()} if bench.consultation else {}
+    want = {k: m.want for k, m in measured.items() if k in bench.case.primals}
+    rounding = {
+        k: float(np.max(m.rounding, initial=0.0)) + float(np.nanmax(m.want.error, initial=0.0))
+        for k, m in measured.items()
+        if k in bench.case.primals
+    }
+    known = _Known.of(got, {k: e.value for k, e in want.items()}, rounding)
     return Evidence(
         check=check,
         case=bench.case,
         upstream=bench.upstream,
         out=bench.out,
         got=got,
-        want={k: m.want for k, m in measured.items() if k in bench.case.primals},
-        rounding={
-            k: float(np.max(m.rounding, initial=0.0)) + float(np.nanmax(m.want.error, initial=0.0))
-            for k, m in measured.items()
-            if k in bench.case.primals
-        },
+        want=want,
+        rounding=rounding,
         gradients=lambda primals, upstream: _gradients(bench, primals, upstream),
-        what_if=(lambda: _what_if(bench)) if bench.consultation and bench.consultation.autodiff else None,
+        what_if=(lambda: iter(_played(bench, known))) if bench.consultation and bench.consultation.autodiff else None,
     )
 
 
@@ -46,18 +49,177 @@ def _gradients(bench: LiveBench, primals: Arrays, upstream: Out) -> Gradients:
     return bench.gradients_at(replace(bench.case.at(primals), upstream=upstream))
 
 
-def _what_if(bench: LiveBench) -> Iterator[tuple[str, Mapping[str, Array]]]:
-    """Gradients of the forward with one local derivative replaced, nonlinear node by nonlinear node."""
-    consultation = bench.consultation
-    if consultation is None or consultation.autodiff is None:
+@dataclass(frozen=True)
+class _Known:
+    """What was got and wanted where both are numbers of one shape, and what is wrong."""
+
+    got: dict[str, Array]
+    want: dict[str, Array]
+    tol: dict[str, Array]
+    failing: tuple[str, ...]
+
+    @classmethod
+    def of(cls, got: Gradients, want: Mapping[str, Array], rounding: Mapping[str, float]) -> _Known:
+        both = {
+            k: (np.asarray(g, dtype=float), np.asarray(want[k], dtype=float))
+            for k, g in got.items()
+            if g is not None and k in want and np.shape(g) == np.shape(want[k]) and np.size(g)
+        }
+        both = {k: p for k, p in both.items() if np.all(np.isfinite(p[0])) and np.all(np.isfinite(p[1]))}
+        tol = {k: _tolerance(w, rounding.get(k, 0.0)) for k, (_, w) in both.items()}
+        failing = tuple(k for k, (g, w) in both.items() if not np.all(np.abs(g - w) <= tol[k]))
+        return cls({k: g for k, (g, _) in both.items()}, {k: w for k, (_, w) in both.items()}, tol, failing)
+
+    def explained(self, gradients: Mapping[str, Array]) -> set[str]:
+        """The primals whose gradients, as got, are these."""
+        return {
+            k
+            for k, g in self.got.items()
+            if k in gradients
+            and gradients[k].shape == g.shape
+            and np.all(np.isfinite(gradients[k]))
+            and np.all(np.abs(gradients[k] - g) <= 4 * self.tol[k] + 1e-13 * np.max(np.abs(gradients[k]), initial=0.0))
+        }
+
+
+def _tolerance(want: Array, rounding: float) -> Array:
+    size = float(np.max(np.abs(want), initial=0.0))
+    return np.full(want.shape, max(rounding, 8 * float(np.finfo(float).eps) * size))
+
+
+_KEPT: WeakKeyDictionary[Any, list[Found]] = WeakKeyDictionary()
+
+
+def _played(bench: LiveBench, known: _Known) -> list[Found]:
+    """The hypotheses that explain something, computed once per bench."""
+    try:
+        if bench not in _KEPT:
+            _KEPT[bench] = list(_what_if(bench, known)) if known.failing else []
+        return _KEPT[bench]
+    except TypeError:  # a bench that cannot be hashed
+        return list(_what_if(bench, known)) if known.failing else []
+
+
+def _what_if(bench: LiveBench, known: _Known) -> Iterator[Found]:
+    """(name of a bug: where, the gradients that the forward would have with it) for those that explain a primal."""
+    from gradverify.tracing.whatif import hypotheses
+
+    end, left = time.monotonic() + SECONDS, PASSES
+    try:
+        with quiet():
+            network = _network(bench)
+    except (GradverifyError, RuntimeError, TypeError, ValueError, AttributeError, KeyError, NotImplementedError):
         return
-    oracle = TorchAutograd()
-    for index, node in enumerate(consultation.autodiff.nodes[:NODES]):
-        for kind, cause in KINDS.items():
-            try:
-                bent = oracle.gradient(
-                    bench.truth, consultation.forward.case, consultation.forward.out, bend=(index, kind)
-                )
-            except GradverifyError:
-                continue
-            yield f"{cause}: {node}", {k: e.value for k, e in bent.gradients.items()}
+    cuts: list[Cut] = []
+    with quiet():
+        for played in hypotheses(network):
+            left -= 1
+            if left < 0 or time.monotonic() > end:
+                break
+            found = known.explained(played.gradients)
+            if found & set(known.failing):
+                yield f"{played.cause}: {played.words}", played.gradients
+                if found == set(known.got):
+                    left = min(left, MORE)
+            elif played.cut:
+                cut = Cut(played.words, {k: known.want[k] - played.gradients[k] for k in known.want})
+                cuts.append(cut)
+                if (weighted := _weighted(cut, known)) is not None:
+                    yield weighted
+                    if known.explained(weighted[1]) == set(known.got):
+                        left = min(left, MORE)
+        yield from _pairs(cuts, known)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What came by one way."""
+
+    words: str
+    share: dict[str, Array]
+
+
+def _weighted(cut: Cut, known: _Known) -> Found | None:
+    """One way is counted with another factor than 1: fitted over all failing primals, or over one."""
+    for names in (known.failing, *((k,) for k in known.failing if len(known.failing) > 1)):
+        top = sum(float(np.sum((known.got[k] - known.want[k]) * cut.share[k])) for k in names)
+        below = sum(float(np.sum(cut.share[k] ** 2)) for k in names)
+        clear = sum(int(np.sum(np.abs(cut.share[k]) > 8 * known.tol[k])) for k in names)
+        if not below or not np.isfinite(below) or clear < 3:
+            continue
+        c = top / below
+        if abs(c) < 1e-3 or not np.isfinite(c):
+            continue
+        gradients = {k: known.want[k] + c * cut.share[k] for k in known.want}
+        if set(names) <= known.explained(gradients):
+            factor = 1 + c
+            if abs(factor + 1) < 1e-9:
+                return f"sign: {cut.words}, with the opposite sign", gradients
+            return f"scale: {cut.words}, counted {_number(factor)} times", gradients
+    return None
+
+
+def _number(value: float) -> str:
+    for n in range(1, 1025):
+        for sign in (1, -1):
+            if abs(value * n - sign) < 1e-9:
+                return f"{'-' if sign < 0 else ''}1/{n}" if n > 1 else str(sign)
+            if abs(value - sign * n) < 1e-9 * n:
+                return str(sign * n)
+    return f"{value:.6g}"
+
+
+def _pairs(cuts: list[Cut], known: _Known) -> Iterator[Found]:
+    """Two ways are missing at once."""
+    names = known.failing
+    size = sum(known.got[k].size for k in names)
+    if not 3 <= size or size * len(cuts) > 2_000_000:
+        return
+    tol = np.concatenate([known.tol[k].ravel() for k in names])
+    residual = np.concatenate([(known.want[k] - known.got[k]).ravel() for k in names])
+    shares = np.array([np.concatenate([c.share[k].ravel() for k in names]) for c in cuts]).reshape(len(cuts), size)
+    some = np.flatnonzero(np.any(np.abs(shares) > 8 * tol, axis=1))
+    for a in some:
+        rest = residual - shares[a]
+        for b in some[some > a]:
+            if np.all(np.abs(rest - shares[b]) <= 8 * tol):
+                gradients = {k: known.want[k] - cuts[a].share[k] - cuts[b].share[k] for k in known.want}
+                yield f"missing-term: {cuts[a].words}, and {cuts[b].words}", gradients
+                return
+
+
+def _network(bench: LiveBench) -> Any:
+    """The recorded forward with the upstream of the case."""
+    consultation = bench.consultation
+    assert consultation is not None  # asked for in evidence_of
+    case, truth = consultation.forward.case, bench.truth
+    call: Callable[..., Any] = truth.call  # type: ignore[union-attr]  # an autodiff exists, so the truth has one
+    if getattr(truth, "framework", "numpy") == "torch":
+        return _torch_network(truth, call, case)
+    from gradverify.tracing import trace
+
+    upstream: Any = {k: np.asarray(v, dtype=float) for k, v in leaves(case.upstream).items()}
+    traced = trace(call, {k: np.array(v) for k, v in case.primals.items()}, case.constants, explain=True)
+    return traced.network(upstream[""] if set(upstream) == {""} else upstream)
+
+
+def _torch_network(truth: Any, call: Callable[..., Any], case: Any) -> Any:
+    import torch
+
+    from gradverify.sampling import widened
+    from gradverify.tracing.whatif import Network, marked
+
+    device = getattr(truth, "device", None) or "cpu"
+    leaf, given, marks = {}, {}, []
+    for k, v in case.primals.items():
+        tensor = torch.tensor(widened(v) if differentiable(v) else np.array(v), device=device)
+        if differentiable(v):
+            leaf[k] = tensor.requires_grad_()
+        given[k] = tensor.clone()
+    marks = []
+    with torch.enable_grad(), marked(marks):
+        outs = leaves(call(given, case.constants))
+    weights = {k: torch.tensor(np.asarray(w, float), device=device) for k, w in leaves(case.upstream).items()}
+    return Network(leaf, {k: outs[k] for k in weights}, weights, marks)
+
+

@@ -6,8 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gradverify.causes._tools import Pair, pair, pairs
+from gradverify.causes._tools import Pair, pair, pairs, proportional
 from gradverify.types import Array, Cause, Evidence, Measurement
+
+#: between hypotheses that explain the same gradients the simpler one comes first; so much is taken off the others
+LESS = {"missing-activation-derivative": 0.0, "softmax-elementwise": 0.0, "transposed": 0.002, "wrong-mask": 0.004,
+        "missing-term": 0.006, "sign": 0.02, "scale": 0.01}  # fmt: skip
+#: names that a hypothesis may give to a gradient that is the wanted one times a number
+OF_A_FACTOR = frozenset({"sign", "scale"})
 
 
 def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> Cause | None:
@@ -16,8 +22,9 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
     A hypothesis that explains every primal is near certainty; one that explains this primal alone is likely.
     """
     p = pair(m, ev)
-    if p is None or not p.alike or ev.what_if is None:
+    if p is None or not p.alike or ev.what_if is None or not np.any(p.got):
         return None
+    plain = name not in OF_A_FACTOR and proportional(p.got, p.want, p.tol) is not None
     best: Cause | None = None
     for label, gradients in ev.what_if():
         kind, _, where = label.partition(":")
@@ -25,12 +32,14 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
             continue
         others = [q for k, q in pairs(ev).items() if k != p.name]
         unexplained = [q.name for q in others if not _explains(q, gradients)]
+        share = 1 - len(unexplained) / max(1, len(others))
+        confidence = (0.7 + 0.18 * share if unexplained else 0.97) - (0.4 if plain else 0.0) - LESS.get(name, 0.008)
         found = Cause(
             name=name,
-            evidence=f"with {where.strip()} differentiated that way the gradient of {p.name} is what was got, "
+            evidence=f"{where.strip()}: that gives the gradient of {p.name} that was got, "
             f"in all {p.got.size} entries" + (f" (but not that of {', '.join(unexplained)})" if unexplained else ""),
             suggestion=suggestion,
-            confidence=0.8 if unexplained else 0.97,
+            confidence=confidence,
         )
         if best is None or found.confidence > best.confidence:
             best = found

@@ -7,6 +7,7 @@ import numpy as np
 from gradverify import registry
 from gradverify.causes._terms import terms
 from gradverify.causes._tools import experiment, pair
+from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement, leaves, like
 
 SUGGESTION = (
@@ -24,7 +25,7 @@ def extra_term(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     found = next((t for t in terms(p, ev) if t.extra), None) if p is not None else None
     if found is None:
-        return None
+        return played_through(m, ev, "extra-term", SUGGESTION)
     return Cause(name="extra-term", evidence=found.words, suggestion=SUGGESTION, confidence=found.confidence)
 
 

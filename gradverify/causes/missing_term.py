@@ -18,6 +18,7 @@ def missing_term(m: Measurement, ev: Evidence) -> Cause | None:
     """Got = want - (something in scope), or the difference has the structure of one missing term."""
     p = pair(m, ev)
     found = next((t for t in terms(p, ev) if not t.extra), None) if p is not None else None
-    if found is None:
-        return played_through(m, ev, "missing-term", SUGGESTION)
+    played = played_through(m, ev, "missing-term", SUGGESTION)
+    if found is None or (played is not None and played.confidence >= found.confidence):
+        return played
     return Cause(name="missing-term", evidence=found.words, suggestion=SUGGESTION, confidence=found.confidence)

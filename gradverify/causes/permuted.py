@@ -6,12 +6,20 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import pair, pairs
+from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
+
+
+SUGGESTION = "check the order in which gradients are returned, axes are moved and flipped, and loops run backwards"
 
 
 @registry.cause("permuted")
 def permuted(m: Measurement, ev: Evidence) -> Cause | None:
     """The entries of the gradient are those wanted in another order, or those of another primal."""
+    return _itself(m, ev) or played_through(m, ev, "permuted", SUGGESTION)
+
+
+def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None or not p.alike:
         return None
@@ -43,6 +51,6 @@ def _cause(evidence: str, confidence: float) -> Cause:
     return Cause(
         name="permuted",
         evidence=evidence,
-        suggestion="check the order in which gradients are returned, axes are moved, and loops run backwards",
+        suggestion=SUGGESTION,
         confidence=confidence,
     )

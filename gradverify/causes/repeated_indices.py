@@ -6,12 +6,20 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import Pair, pair
+from gradverify.causes._what_if import played_through
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves
+
+
+SUGGESTION = "add the contributions: np.add.at(grad, index, u), not grad[index] = u or grad[index] += u"
 
 
 @registry.cause("repeated-indices")
 def repeated_indices(m: Measurement, ev: Evidence) -> Cause | None:
     """Rows that are looked up more than once are wrong: = where += is meant."""
+    return played_through(m, ev, "repeated-indices", SUGGESTION) or _itself(m, ev)
+
+
+def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None or not p.alike or not p.want.ndim:
         return None
@@ -32,7 +40,7 @@ def repeated_indices(m: Measurement, ev: Evidence) -> Cause | None:
                 evidence=f"only rows {', '.join(map(str, np.flatnonzero(rows)[:5]))} of {p.name} are "
                 f"wrong, and {name} has each of "
                 f"them more than once (row {worst}: {times[worst]} times)",
-                suggestion="add the contributions: np.add.at(grad, index, u), not grad[index] = u or grad[index] += u",
+                suggestion=SUGGESTION,
                 confidence=0.94 if _last(p, index, ev) else 0.5,
             )
     return None

@@ -8,14 +8,22 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import elsewhere, lengths, number, pair
+from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
 
 NICE = frozenset({"2", "1/2", "4", "1/4", "3", "1/3"})
 
 
+SUGGESTION = "look for a forgotten 1/2, a mean that is a sum, or a factor applied twice"
+
+
 @registry.cause("scale")
 def scale(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one times one factor in every entry; shapes that explain the factor are named."""
+    return _itself(m, ev) or played_through(m, ev, "scale", SUGGESTION)
+
+
+def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None or not p.alike:
         return None

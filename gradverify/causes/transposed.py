@@ -6,12 +6,20 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import pair
+from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
+
+
+SUGGESTION = "transpose it: for Z = A @ W.T the gradient of W is delta.T @ A, of shape (n_out, n_in), and of A delta @ W"
 
 
 @registry.cause("transposed")
 def transposed(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one transposed, or filled in the other memory order."""
+    return _itself(m, ev) or played_through(m, ev, "transposed", SUGGESTION)
+
+
+def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None or p.want.ndim < 2 or not np.all(np.isfinite(p.got)):
         return None
@@ -38,6 +46,6 @@ def _cause(evidence: str, confidence: float) -> Cause:
     return Cause(
         name="transposed",
         evidence=evidence,
-        suggestion="transpose it: for Z = A @ W.T the gradient of W is delta.T @ A, of shape (n_out, n_in)",
+        suggestion=SUGGESTION,
         confidence=confidence,
     )

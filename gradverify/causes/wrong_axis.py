@@ -6,12 +6,20 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import pair, pairs
+from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement, leaves
+
+
+SUGGESTION = "sum over the axis that forward broadcast: with samples in rows the bias gradient is delta.sum(axis=0)"
 
 
 @registry.cause("wrong-axis")
 def wrong_axis(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is a per-sample gradient summed (or averaged) over another axis than the wanted one."""
+    return _itself(m, ev) or played_through(m, ev, "wrong-axis", SUGGESTION)
+
+
+def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None:
         return _by_shape(m, ev) if ev.check == "shape" else None
@@ -65,6 +73,6 @@ def _cause(evidence: str, confidence: float) -> Cause:
     return Cause(
         name="wrong-axis",
         evidence=evidence,
-        suggestion="sum over the axis of the samples: with samples in rows the bias gradient is delta.sum(axis=0)",
+        suggestion=SUGGESTION,
         confidence=confidence,
     )

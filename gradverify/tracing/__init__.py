@@ -11,14 +11,14 @@ dispatch              the two protocols
 elementwise           ufuncs                      reductions  sums, extrema, norms, sorting
 movement, indexing    everything that only moves  linalg      products, inverses, decompositions
 functions, methods    compositions; the methods   allocation  np.zeros and its like during a trace
-bend, patterns        counterfactual backprop; sigmoids and softmaxes written by hand
+bend, whatif          counterfactual backprop   patterns    sigmoids and softmaxes written by hand
 ====================  ==========================================================================================
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from gradverify.tracing.bend import KINDS
 from gradverify.tracing.escape import Escaped, is_inside
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.tape import TIES, Tape, active
+from gradverify.tracing.whatif import Mark, Network
 from gradverify.types import Array, Arrays, Out, like
 
 __all__ = ["KINDS", "TIES", "Escaped", "Trace", "TracedArray", "trace"]
@@ -50,6 +51,7 @@ class Trace:
     kinks  where the point lies exactly on a kink or tie: "maximum: 3 ties", "abs at 0: 1 entries"
     nodes  the nonlinear nodes in order of execution: "tanh #0", "exp #0", "tanh #1"; ``bend`` counts them from 0
     notes  what was done otherwise than asked: down-casts that were not rounded, primals that ``out`` does not use
+    network  upstream -> the recorded graph, on which bugs of backward can be played through (``whatif``)
     """
 
     out: Out
@@ -58,6 +60,7 @@ class Trace:
     kinks: tuple[str, ...]
     nodes: tuple[str, ...]
     notes: tuple[str, ...]
+    network: Callable[[Out], Network]
 
 
 def trace(
@@ -70,6 +73,7 @@ def trace(
     bend: tuple[int, str] | None = None,
     pick: Callable[[Any], Any] | None = None,
     expect: Out | None = None,
+    explain: bool = False,
 ) -> Trace:
     """Run ``call(primals, constants)`` on traced arrays.
 
@@ -79,6 +83,7 @@ def trace(
     bend    (index of a node, one of ``KINDS``): the same value with another derivative at that node
     pick    takes the output out of what ``call`` returns; by default the first of a tuple
     expect  the plain forward's output: the traced one must agree, see ``agreement``
+    explain remember the user's lines and activations, which ``Trace.network`` needs
     Raises  Escaped (an Unsupported) when the forward leaves the protocols, fails, does not depend on any float
             primal, or does not agree; MissingExtra without torch; UsageError for an unknown ``ties`` or kind
     """
@@ -86,7 +91,7 @@ def trace(
         raise UsageError(f"ties={ties!r}: one of {', '.join(TIES)}")
     if bend is not None and bend[1] not in KINDS:
         raise UsageError(f"bend={bend!r}: the kinds are {', '.join(KINDS)}")
-    tape = Tape(dtype=dtype, ties=ties, bend=bend)
+    tape = Tape(dtype=dtype, ties=ties, bend=bend, explain=explain)
     leaves: dict[str, Tensor] = {}
     given: dict[str, Any] = {}
     with active(tape), torch.enable_grad():
@@ -120,6 +125,7 @@ def trace(
         kinks=kinks,
         nodes=tuple(tape.nodes),
         notes=(*tape.notes, *graph.unused()),
+        network=lambda upstream: graph.network(upstream, tape.marks or ()),
     )
     if bend is not None and bend[0] >= len(tape.nodes):
         raise UsageError(f"bend={bend!r}: this forward has {len(tape.nodes)} nodes")
@@ -193,7 +199,8 @@ class Graph:
         )
         return dict(zip(self._leaves, grads, strict=True))
 
-    def vjp(self, upstream: Out) -> dict[str, Array | None]:
+    def weights(self, upstream: Out) -> dict[str, Tensor]:
+        """The upstream as tensors, checked against the shapes of the outputs."""
         given = upstream if isinstance(upstream, Mapping) else {"": upstream}
         weights = {}
         for k, shape in self._shapes.items():
@@ -202,7 +209,14 @@ class Graph:
                 raise UsageError(f"the upstream has shape {u.shape}, the output {shape}")
             if k in self._parts:
                 weights[k] = torch.from_numpy(u).to(self._parts[k].dtype)
-        grads = self.pulled(weights)
+        return weights
+
+    def network(self, upstream: Out, marks: Sequence[Mark]) -> Network:
+        """The graph for counterfactual backward passes."""
+        return Network(self._leaves, self._parts, self.weights(upstream), marks)
+
+    def vjp(self, upstream: Out) -> dict[str, Array | None]:
+        grads = self.pulled(self.weights(upstream))
         found: dict[str, Array | None] = dict.fromkeys(self._names)
         for name, leaf in self._leaves.items():
             g = grads[name]

@@ -17,6 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from gradverify.tracing.escape import user_line
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.storage import Storage, gather, positions
+from gradverify.tracing.whatif.sites import mark
 from gradverify.tracing.tape import tape, tracing
 from gradverify.types import Array
 
@@ -277,6 +278,8 @@ def wrap(t: Tensor, dtype: Any = None, *, scalar: bool | None = None) -> TracedA
         here = tracing()
         if here is not None:
             here.clock += 1
+            if here.marks is not None:
+                mark(t)
     return TracedArray(
         Storage(t), None, t, np.dtype(float if dtype is None else dtype), t.ndim == 0 if scalar is None else scalar
     )

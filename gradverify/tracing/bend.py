@@ -10,7 +10,8 @@ from typing import Any
 
 from gradverify.tracing.array import leave
 from gradverify.tracing.lazy import Tensor, torch
-from gradverify.tracing.tape import tape
+from gradverify.tracing.tape import active, tape
+from gradverify.tracing.whatif.sites import Mark
 
 KINDS = {
     "identity": "local derivative 1: the derivative of an activation was forgotten",
@@ -50,10 +51,24 @@ def bent(kind: str, x: Tensor, y: Tensor, f: Callable[[Tensor], Tensor] | None) 
     return leave(f"bending {kind!r} has no meaning here; the kinds are {', '.join(KINDS)}")
 
 
+def note(name: str, x: Tensor, y: Tensor, f: Callable[[Tensor], Tensor] | None) -> None:
+    """Remember ``y = f(x)`` for the hypotheses about backward, where they are wanted."""
+    here = tape()
+    if here.marks is None or y.grad_fn is None:
+        return
+
+    def again(at: Tensor) -> Tensor:
+        with active(here):  # the convention at ties is the tape's
+            return f(at) if f is not None else leave(f"{name} is not a function entry by entry")
+
+    here.marks.append(Mark(name, x, y, None if f is None else again))
+
+
 def node(name: str, x: Tensor, y: Tensor, f: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Register ``y = f(x)`` as a node; ``y``, or its bent twin if it is the node to bend."""
     if not x.requires_grad:
         return y
+    note(name, x, y, f)
     kind = tape().node(name)
     return y if kind is None else bent(kind, x, y, f)
 
@@ -61,13 +76,15 @@ def node(name: str, x: Tensor, y: Tensor, f: Callable[[Tensor], Tensor] | None =
 def node_of_one(name: str, f: Callable[..., Any], args: list[Tensor], k: int, y: Tensor) -> Tensor:
     """The same for argument ``k`` of several: what flows through the others stays as it is."""
     kind = tape().node(name)
-    if kind is None:
-        return y
-    still = [a.detach() for a in args]
+    still = [a if a is None else a.detach() for a in args]
 
     def of_one(x: Tensor) -> Tensor:
         return f(*still[:k], x, *still[k + 1 :])
 
+    if sum(a is not None and a.requires_grad for a in args) == 1:
+        note(name, args[k], y, of_one)
+    if kind is None:
+        return y
     through = bent(kind, args[k], of_one(args[k]), of_one)
     if not any(a.requires_grad for i, a in enumerate(args) if i != k):
         return through

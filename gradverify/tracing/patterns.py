@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradverify.tracing.array import is_traced
-from gradverify.tracing.bend import node
+from gradverify.tracing.bend import node, note
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.tape import tape
 
@@ -45,7 +45,9 @@ def remember_sum(e: Tensor, total: Tensor) -> None:
     kind, z = tape().origin_of(e)
     if kind == "exp":
         step, unshifted = tape().origin_of(z)
-        tape().origin(total, "sumexp", (e, unshifted if step == "shifted" else z))
+        logits = unshifted if step == "shifted" else z
+        tape().origin(total, "sumexp", (e, logits))
+        note("sumexp", logits, total, None)
 
 
 def remember_max(t: Tensor, best: Tensor) -> None:

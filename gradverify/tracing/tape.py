@@ -12,6 +12,7 @@ import numpy as np
 
 from gradverify.tracing.escape import Escaped, user_line
 from gradverify.tracing.lazy import Tensor, torch
+from gradverify.tracing.whatif.sites import Mark
 
 TIES = ("first", "second", "split", "zero")
 SEPARATE = 32  #: up to so many tied events are asked one by one whether they matter; more are asked together
@@ -24,9 +25,11 @@ class Tape:
             ``first`` (first operand, first index, abs'(0) = 1), ``second`` (second operand, last index, abs'(0) = -1),
             ``split`` (equal shares, abs'(0) = 0), ``zero`` (nobody)
     bend    (index into ``nodes``, kind): the node whose local derivative is replaced
+    marks   where hypotheses about backward are wanted: the elementwise functions and softmaxes; None where not
     """
 
-    def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None) -> None:
+    def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None, explain: bool = False) -> None:
+        self.marks: list[Mark] | None = [] if explain else None
         self.dtype = getattr(torch, dtype)
         self.ties = ties
         self.bend = bend

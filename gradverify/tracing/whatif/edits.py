@@ -1,0 +1,128 @@
+"""An edit of one node's rule; the hypotheses: edits of one line together, then call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradverify.tracing.whatif.graph import Network, Node, Post, Pre
+from gradverify.types import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One rule replaced at one node.
+
+    cause   the name of the bug
+    words   what is replaced, without its place: "the derivative of tanh left out"
+    kind    edits of one kind and one line are made together
+    node    where; its line is said
+    cut     a way is cut: the rest of the gradient is kept, so that other factors than 0 can be tried too
+    """
+
+    cause: str
+    words: str
+    kind: str
+    node: Node
+    post: Mapping[Node, Post] = field(default_factory=dict)
+    pre: Mapping[Node, Pre] = field(default_factory=dict)
+    cut: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """A hypothesis and the gradients that it gives. ``together``: how many nodes were changed."""
+
+    cause: str
+    words: str
+    gradients: Mapping[str, Array]
+    cut: bool = False
+    together: int = 1
+
+
+Family = Callable[[Network], Iterator[Edit]]
+
+
+def hypotheses(network: Network) -> Iterator[Played]:
+    """What the gradients would be with one bug, the most plausible first. Lazy: stop when it has cost enough."""
+    groups: dict[Any, list[Edit]] = {}
+    calls: dict[Any, list[Edit]] = {}
+    for family in _families():
+        for edit in family(network):
+            inner, full, _ = network.place(edit.node)
+            groups.setdefault((inner, edit.kind), []).append(edit)
+            calls.setdefault((full, edit.kind), []).append(edit)
+    yield from _all(network, [(e, "") for e in groups.values()])
+    several = {k: e for k, e in groups.items() if len(e) > 1}
+    yield from _all(network, [(e, _which(e, "")) for e in calls.values() if not any(e == g for g in groups.values())])
+    for e in several.values():
+        yield from _all(network, [(e[1:], ", in all but the last call")] if e[0].cut else [])
+        yield from _all(network, [(e[:-1], ", in all but the first call")] if e[0].cut and len(e) > 2 else [])
+    for e in several.values():
+        yield from _all(network, list(_by_depth(network, e)))
+    for e in several.values():
+        yield from _all(network, [([one], f", in call {len(e) - k} of {len(e)}") for k, one in enumerate(e)])
+
+
+def _by_depth(network: Network, edits: Sequence[Edit]) -> Iterator[tuple[Sequence[Edit], str]]:
+    """Layer by layer: how many others of the same line lie between a node and the output."""
+    own = {e.node: e for e in edits}
+    above: dict[Node, int] = {}
+    for node in network.nodes:
+        seen = [above[u] + (u in own) for u, _ in network.users[node] if u in above]
+        above[node] = max(seen, default=0)
+    layers: dict[int, list[Edit]] = {}
+    for e in edits:
+        layers.setdefault(above[e.node], []).append(e)
+    if len(layers) < 2:
+        return
+    yield [e for k, es in layers.items() if k for e in es], ", except where nearest to the output"
+    for k, es in sorted(layers.items()):
+        if len(es) > 1:
+            yield es, f", at step {len(layers) - k} of {len(layers)}"
+
+
+def _which(edits: Sequence[Edit], default: str) -> str:
+    return default if len(edits) > 1 else ", in one call"
+
+
+def _all(network: Network, sets: Sequence[tuple[Sequence[Edit], str]]) -> Iterator[Played]:
+    for edits, which in sets:
+        gradients = played(network, edits)
+        if gradients is None:
+            continue
+        first = edits[0]
+        text = network.place(first.node)[2]
+        said = f"{first.words} at {text}" if text else first.words
+        if len(edits) > 1 and not which:
+            which = f", in all {len(edits)} calls"
+        yield Played(
+            cause=first.cause, words=said + which, gradients=gradients, cut=first.cut, together=len(edits)
+        )
+
+
+def played(network: Network, edits: Sequence[Edit]) -> dict[str, Array] | None:
+    """The gradients with these edits; None where an edit has no meaning after all, or changes nothing."""
+    post: dict[Node, list[Post]] = {}
+    pre: dict[Node, list[Pre]] = {}
+    for edit in edits:
+        for node, hook in edit.post.items():
+            post.setdefault(node, []).append(hook)
+        for node, before in edit.pre.items():
+            pre.setdefault(node, []).append(before)
+    try:
+        gradients = network.pull(post, pre)
+    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+        return None  # shapes that do not fit: nobody wrote this
+    if all(np.array_equal(g, network.right[k], equal_nan=True) for k, g in gradients.items()):
+        return None
+    return gradients
+
+
+def _families() -> Sequence[Family]:
+    from gradverify.tracing.whatif import axes, paths, products, softmaxes, unary
+
+    return (unary.edits, softmaxes.edits, products.edits, paths.edits, axes.edits)
