@@ -418,7 +418,7 @@ def module_dropout(rng):
 @item(
     "module_batchnorm_train",
     expect="pass|fail",
-    why="nn.BatchNorm1d in training mode is right, but torch 2.13 on CPU reads a strided weight as contiguous in backward: "
+    why="nn.BatchNorm1d in training mode is right, but torch 2.13 on CPU reads a strided weight as contiguous: "
     "primal-layouts may say so",
     truth="torch",
 )
