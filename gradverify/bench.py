@@ -12,6 +12,7 @@ import numpy as np
 from gradverify import rounding
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
+from gradverify.inputs import to_bfloat16
 from gradverify.sampling import quiet, stored_eps
 from gradverify.types import (
     Adapter,
@@ -62,7 +63,10 @@ class LiveBench:
     ) -> None:
         self.adapter, self.level, self.seed, self.oracles = adapter, level, seed, oracles
         self.truth = truth or adapter
-        self.case = case
+        rounded = getattr(adapter, "rounded", None)
+        # what a narrow module is given is what its dtype holds: the truth is asked at these very values
+        self.case = case if rounded is None else case.at(rounded(case.primals))
+        case = self.case
         first = self.run()
         self.out = like(first.out, {k: np.array(v) for k, v in leaves(first.out).items()})
         self.case = replace(case, upstream=self._upstream(case))
@@ -71,6 +75,7 @@ class LiveBench:
         self._rounding: dict[str, Array] | None = None
         self._settled: tuple[Measurement, ...] | None = None
         self.consultation: Consultation | None = None
+        self.explained = 0  #: failing measurements whose cause was looked for
         self.noise = 0.0  #: absolute, of every output, where the forward is known not to repeat itself exactly
 
     @property
@@ -164,7 +169,7 @@ class LiveBench:
                 self.truth,
                 self.case,
                 {k: got.get(k) for k in names},
-                rounding=self.rounding,
+                measured=self.rounding,
                 gradients=self.gradients_at,
                 eps={k: self.eps_of(k) for k in names},
                 level=self.level,
@@ -192,6 +197,8 @@ class LiveBench:
         drawn = {k: rng.standard_normal(v.shape) for k, v in shapes.items()}
         # no entry near zero: an upstream of 0 asks nothing of its output
         drawn = {k: np.asarray(np.sign(v) * (0.25 + np.abs(v)), dtype=_float(shapes[k])) for k, v in drawn.items()}
+        if stored_eps(self.adapter) > 1e-3:
+            drawn = {k: to_bfloat16(v) for k, v in drawn.items()}  # representable in every narrow dtype
         return like(self.out, drawn)
 
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gradverify import probes
+from gradverify import probes, rounding
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.oracles._ladder import Slopes
 from gradverify.oracles.complex_step import ComplexStep
 from gradverify.oracles.finite_differences import FiniteDifferences
 from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
-from gradverify.rounding import FLOOR
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for
@@ -27,6 +26,7 @@ from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurem
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
+FEW = 3  #: so many where the trace met no kink, or another primal has already shown that the oracle is right
 SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences of every entry may cost
 DIRECTIONS = {"quick": 1, "standard": 2, "thorough": 4}
 
@@ -47,7 +47,7 @@ class Consultation:
 
     adapter    whose forward is differentiated: the implementation's own, or a surrogate's
     got        the gradients to be settled, ``None`` for "not differentiable"
-    rounding   name of a primal -> measured absolute rounding of its gradient; costs backward passes, so asked late
+    measured   name of a primal -> measured absolute rounding of its gradient; costs backward passes, so asked late
     gradients  (case) -> gradients of a fresh run of the implementation there
     eps        unit roundoff of each gradient
     """
@@ -58,7 +58,7 @@ class Consultation:
         case: Case,
         got: Gradients,
         *,
-        rounding: Callable[[str], Array],
+        measured: Callable[[str], Array],
         gradients: Callable[[Case], Gradients],
         eps: Mapping[str, float],
         level: str,
@@ -66,7 +66,7 @@ class Consultation:
         seed: int,
     ) -> None:
         self.adapter, self.case, self.level, self.seed = adapter, case, level, seed
-        self.rounding, self.gradients, self.eps, self.oracles = rounding, gradients, eps, oracles
+        self.rounding, self.gradients, self.eps, self.oracles = measured, gradients, eps, oracles
         self.forward = Forward(adapter, case)
         self.names = self.forward.names
         self.missing = {k for k in self.names if got.get(k) is None}
@@ -79,6 +79,8 @@ class Consultation:
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
         self.autodiff: Autodiff | None = None
+        self._autodiff_spread: dict[str, Array] | None = None
+        self._oracle_was_right = False  #: differences have sided with the autodiff against the implementation
 
     def settle(self) -> list[Measurement]:
         """One measurement per primal (or per probe where entries were unaffordable)."""
@@ -228,15 +230,40 @@ class Consultation:
         if got.shape != answer.estimate.value.shape:
             return self._measurement(name, answer, 0.0)
         size = np.abs(answer.estimate.value[np.isfinite(answer.estimate.value)])
-        allowance: Array | float = FLOOR * self.eps[name] * (float(size.max()) if size.size else 0.0)
+        allowance: Array | float = rounding.floor_of(self.eps[name]) * (float(size.max()) if size.size else 0.0)
+        allowance += self._underflow(name)
         if self._different(name, answer, allowance).any() and name not in self.missing:
-            allowance = np.maximum(self.rounding(name), allowance)
+            allowance = np.maximum(self.rounding(name), allowance) + self._underflow(name)
+        if self._different(name, answer, allowance).any() and self.autodiff is not None:
+            answer = self._with_its_rounding(name, answer)
         if self._different(name, answer, allowance).any():
             answer = self._other_conventions(name, answer, allowance)
         different = self._different(name, answer, allowance)
         if different.any() and self.allows("finite-differences"):
             answer = self._one_by_one(name, answer, allowance, different)
         return self._measurement(name, answer, allowance)
+
+    def _underflow(self, name: str) -> float:
+        """What may vanish: numbers below the smallest normal one of the dtype, times what they are multiplied with."""
+        kind = (
+            np.float16 if 2.0**-11 < self.eps[name] < 2.0**-9 else np.float32 if self.eps[name] > 1e-8 else np.float64
+        )
+        least = np.finfo(kind).smallest_subnormal if kind is np.float16 else np.finfo(kind).tiny
+        return 16.0 * float(least) * (1.0 + float(np.max(np.abs(self.forward.weights), initial=0.0)))
+
+    def _with_its_rounding(self, name: str, answer: Answer) -> Answer:
+        """The answer with the measured rounding of the autodiff itself: 1 - tanh^2 cancels for it as for anybody."""
+        if self._autodiff_spread is None:
+            self._autodiff_spread = rounding.of_oracle(
+                lambda case: TorchAutograd().gradient(self.adapter, case, self.forward.out).gradients,
+                self.case,
+                rng_for(self.seed, self.case.name, "oracle rounding"),
+            )
+        spread = self._autodiff_spread.get(name)
+        if spread is None or spread.shape != answer.estimate.error.shape:
+            return answer
+        estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, spread))
+        return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
 
     def _different(self, name: str, answer: Answer, allowance: Array | float) -> Array:
         got, want = self.got[name], answer.estimate
@@ -286,11 +313,13 @@ class Consultation:
         gaps = np.abs(self.got[name] - answer.estimate.value).ravel()[where]
         order = np.argsort(-np.nan_to_num(gaps, nan=np.inf))
         rng = rng_for(self.seed, self.case.name, name, "entries")
-        picked = where[order[:WORST]]
-        rest = where[order[WORST:]]
-        if rest.size:
-            picked = np.concatenate([picked, rng.choice(rest, min(RANDOM, rest.size), replace=False)])
+        sure = self.autodiff is not None and (self._oracle_was_right or (self._traced and not self.autodiff.kinks))
+        worst = min(FEW if sure else WORST, max(1, int(SECONDS[self.level] / 4 / 40 / max(self.forward.cost(), 1e-9))))
+        picked, rest = where[order[:worst]], where[order[worst:]]
+        if rest.size and not sure:
+            picked = np.concatenate([picked, rng.choice(rest, min(RANDOM, worst, rest.size), replace=False)])
         answer, cleared = self._looked_at(name, answer, allowance, picked)
+        self._oracle_was_right |= not cleared
         if cleared and rest.size:
             # everything looked at turned out to be right: look at the others too before saying so
             others = np.setdiff1d(where, picked)
@@ -311,11 +340,12 @@ class Consultation:
         allowed = np.broadcast_to(
             np.asarray(allowance, float), got.shape if np.ndim(allowance) == 0 else np.shape(allowance)
         ).ravel()
+        natural = self._natural(name)
         cleared, notes, kinks = True, list(answer.notes), 0
         for row, i in enumerate(picked):
             # a trace that met no tie knows that the kink is beside the point, however near
             exact = self.autodiff is not None and self._traced and not self.autodiff.kinks
-            _merge(found, row, int(i), (value, error, lower, upper), kinks_count=not exact)
+            _merge(found, row, int(i), (value, error, lower, upper), kinks_count=not exact, natural=natural)
             kinks += int(upper[i] > lower[i])
             inside = lower[i] - allowed[i] <= got[i] <= upper[i] + allowed[i] and upper[i] > lower[i]
             cleared &= bool(inside or abs(got[i] - value[i]) <= error[i] + allowed[i])
@@ -356,7 +386,9 @@ def _plain(estimate: Estimate, oracle: str) -> Answer:
     return Answer(estimate, oracle, estimate.value, estimate.value, [estimate.note] if estimate.note else [])
 
 
-def _merge(found: Slopes, row: int, i: int, into: tuple[Array, Array, Array, Array], *, kinks_count: bool) -> None:
+def _merge(
+    found: Slopes, row: int, i: int, into: tuple[Array, Array, Array, Array], *, kinks_count: bool, natural: float
+) -> None:
     """What differences say of entry ``i``: a kink replaces the estimate, a smooth disagreement takes its place too."""
     value, error, lower, upper = into
     f_value, f_error = found.value[row], found.error[row]
@@ -366,6 +398,8 @@ def _merge(found: Slopes, row: int, i: int, into: tuple[Array, Array, Array, Arr
         lower[i], upper[i] = found.lower[row], found.upper[row]
         value[i], error[i] = f_value, 0.0
     elif np.isfinite(f_error):
+        if not np.isfinite(error[i]) and f_error > max(0.5 * abs(f_value), 1e-2 * natural):
+            return  # an error larger than the value says nothing, unless it is small against all that is summed here
         known = np.isfinite(error[i])
         agrees = known and abs(f_value - value[i]) <= f_error + error[i]
         if not known or (not agrees and upper[i] == lower[i]):

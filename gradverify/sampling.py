@@ -66,10 +66,12 @@ class Forward:
         self.case = case.at(self.base)
         self.weights = flat(case.upstream)
         self.noise = 0.0  #: absolute, per output, where the forward is known to be noisy
+        self.excess: float | None = None  #: how many times its rounding it is noisy, once measured
         self.evaluations = 0
         self.seconds = 0.0
         self._origin: Array | None = None
         self._out: Out | None = None
+        self._widened = False
         self._dtype: np.dtype[Any] | None = None
 
     def vector(self, changed: Mapping[str, Array] | None = None) -> Array:
@@ -78,7 +80,9 @@ class Forward:
         start = time.perf_counter()
         try:
             with quiet():
-                out = evaluate(self.adapter, case)
+                wide = wide_torch(self.adapter, case) if self.wide else None
+                self._widened = wide is not None
+                out = evaluate(self.adapter, case) if wide is None else wide
             if self._dtype is None:
                 self._out = out
                 self._dtype = np.result_type(*(np.asarray(v).dtype for v in leaves(out).values()))
@@ -113,7 +117,8 @@ class Forward:
         """Unit roundoff of the numbers that the forward returns."""
         _ = self.origin
         kind = self._dtype if self._dtype is not None and self._dtype.kind in "fc" else np.dtype(float)
-        return max(float(np.finfo(kind).eps), stored_eps(self.adapter))
+        stored = 0.0 if self._widened else stored_eps(self.adapter)
+        return max(float(np.finfo(kind).eps), stored)
 
     def cost(self) -> float:
         """Seconds per evaluation so far."""
@@ -140,6 +145,26 @@ class Forward:
                 values[i] = float(np.real(np.sum(self.weights * (here - origin))))
                 noises[i] = max(self.noise_of(here), self.noise_of(origin))
         return values, noises
+
+
+def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
+    """The forward of torch code at float64, whatever its parameters are stored in; None where that is not offered."""
+    call = getattr(adapter, "call", None)
+    if call is None or getattr(adapter, "framework", "numpy") != "torch":
+        return None
+    import torch
+
+    device = getattr(adapter, "device", None) or "cpu"
+    tensors = {k: torch.tensor(np.array(v), device=device) for k, v in case.primals.items()}
+    try:
+        with torch.no_grad():
+            out = call(tensors, case.constants)
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError):
+        return None
+    parts = leaves(out)
+    if any(v.dtype not in (torch.float64, torch.complex128) for v in parts.values()):
+        return None
+    return {k: v.detach().cpu().numpy() for k, v in parts.items()}
 
 
 def evaluate(adapter: Adapter, case: Case) -> Out:

@@ -11,6 +11,7 @@ from gradverify.oracles._adaptive import differentiate
 from gradverify.oracles._ladder import Slopes
 from gradverify.oracles._noise import POINTS, SPACING, noise_of_samples
 from gradverify.registry import oracle
+from gradverify.rounding import of_forward
 from gradverify.sampling import Forward
 from gradverify.types import Adapter, Array, Case, Estimate, rng_for
 
@@ -27,9 +28,6 @@ class FiniteDifferences:
     name = "finite-differences"
     independent = False
 
-    def __init__(self) -> None:
-        self._noise: dict[int, float] = {}
-
     def supports(self, adapter: Adapter, case: Case) -> str:
         """Applies wherever there is a forward."""
         return "" if case.primals else "there are no primals"
@@ -40,13 +38,12 @@ class FiniteDifferences:
         finite = x[np.isfinite(x)]
         typical = float(np.sqrt(np.mean(finite**2))) if finite.size else 1.0
         typical = typical if typical > 0 else 1.0
-        scales: Array = np.where(x > 1e-3 * typical, x, typical)
+        scales: Array = np.where(x > 1e-5 * typical, x, typical)
         return scales
 
     def excess_noise(self, forward: Forward) -> float:
         """How many times its rounding the forward is noisy along a random direction (at least 1)."""
-        key = id(forward)
-        if key not in self._noise:
+        if forward.excess is None:
             rng = rng_for(0, forward.case.name, "noise")
             tangent = {
                 k: self.scales(forward, k) * rng.choice([-1.0, 1.0], forward.base[k].shape) for k in forward.names
@@ -54,9 +51,10 @@ class FiniteDifferences:
             t = SPACING * (np.arange(POINTS) - POINTS // 2)
             values, rounding = forward.along(tangent, list(t))
             sigma = noise_of_samples(values)
+            sigma = max(2 * sigma if np.isfinite(sigma) else 0.0, of_forward(forward, rng))
             base = float(np.max(rounding)) if rounding.size else 0.0
-            self._noise[key] = max(1.0, 2 * sigma / base) if np.isfinite(sigma) and base > 0 else 1.0
-        return self._noise[key]
+            forward.excess = max(1.0, sigma / base) if base > 0 else 1.0
+        return forward.excess
 
     def entries(
         self, forward: Forward, name: str, indices: Array, *, accept: Array | float, shrink: float = 1.0
