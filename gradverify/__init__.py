@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gradverify.adapters._adapt import adapt
     from gradverify.adapters.functions import Functions as functions
     from gradverify.adapters.layer import Layer as layer
+    from gradverify.adapters.tape import Tape as tape
     from gradverify.adapters.torch_function import TorchFunction as torch_function
     from gradverify.adapters.torch_module import TorchModule as torch_module
     from gradverify.adapters.value_and_grad import ValueAndGrad as value_and_grad
@@ -42,6 +43,7 @@ _WHERE = {
     "reference": "adapters.reference:Reference",
     "jax_function": "adapters.jax_function:JaxFunction",
     "process": "adapters.process:Process",
+    "tape": "adapters.tape:Tape",
     "verify": "api",
     "subject": "subjects",
     "parametrize_with_checks": "parametrize",

@@ -11,7 +11,8 @@ import numpy as np
 
 from gradverify import runner
 from gradverify.adapters._adapt import adapt
-from gradverify.errors import UsageError
+from gradverify.adapters._bind import hint
+from gradverify.errors import AdapterError, UsageError
 from gradverify.inputs import arrays_of, as_out, plain_constants, stored
 from gradverify.report import Report
 from gradverify.surrogates import truth_of
@@ -24,7 +25,7 @@ def verify(
     *,
     constants: Mapping[str, Any] | None = None,
     upstream: Any = None,
-    wrt: Sequence[str] | None = None,
+    wrt: Sequence[str] | str | None = None,
     checks: Sequence[str] | None = None,
     oracles: Sequence[str] | None = None,
     level: str = "standard",
@@ -56,12 +57,13 @@ def verify(
     Returns a Report. Raises UsageError for a call that does not fit, AdapterError for a subject that cannot be driven.
     """
     start = time.perf_counter()
-    given = arrays_of(primals or {}, dtype)
-    fixed = plain_constants(constants or {}, dtype, given)
+    given = arrays_of({} if primals is None else primals, dtype)
+    fixed = plain_constants({} if constants is None else constants, dtype, given)
     adapter: Adapter = adapt(subject, primals or given, constants=fixed, device=device, dtype=dtype)
-    found = _parameters(adapter, given, dtype)
+    found = _parameters(adapter, given, fixed, dtype)
     case = Case(name=name or "given", primals={**given, **found}, constants=fixed, upstream=as_out(upstream, dtype))
     _usable(case, adapter)
+    wanted = _wanted(wrt, case)
     truth, unjudged = truth_of(surrogate, adapter, case)
     plan = runner.Plan(
         adapter=stored(adapter, dtype),
@@ -75,12 +77,23 @@ def verify(
         unjudged=unjudged,
         repeat=repeat or _repeat(adapter, seed),
     )
-    findings = _only(list(runner.run(plan)), case, wrt)
+    findings = _only(list(runner.run(plan)), wanted)
     return Report.of(findings, seconds=time.perf_counter() - start, seed=seed, level=level, adapter=adapter.name)
 
 
-def _parameters(adapter: Adapter, given: Mapping[str, Any], dtype: str | None) -> dict[str, Any]:
+def _parameters(
+    adapter: Adapter, given: Mapping[str, Any], constants: Mapping[str, Any], dtype: str | None
+) -> dict[str, Any]:
     """Primals that live on the object, at their current values."""
+    prepare = getattr(adapter, "prepare", None)
+    if prepare is not None and not given and not constants:  # the data may be on the object too
+        try:
+            prepare({}, {})
+        except AdapterError as error:
+            raise UsageError(
+                f"no primals: none were given, and without any {adapter.name} does not run: {error}. "
+                "Write gv.verify(subject, {'x': x}), or constants={'x': x} to judge the parameters only"
+            ) from error
     own = getattr(adapter, "parameters", None)
     return {k: v for k, v in arrays_of(own(), dtype).items() if k not in given} if own is not None else {}
 
@@ -88,7 +101,7 @@ def _parameters(adapter: Adapter, given: Mapping[str, Any], dtype: str | None) -
 def _usable(case: Case, adapter: Adapter) -> None:
     if not case.primals:
         raise UsageError(
-            f"no primals: {adapter.name} has no parameters of its own and none were given; "
+            f"no primals: none were given, and no parameters with gradients were found on {adapter.name}; "
             "write gv.verify(subject, {'x': x}) with the arrays to differentiate"
         )
     if not any(differentiable(v) for v in case.primals.values()):
@@ -116,13 +129,22 @@ def _repeat(adapter: Adapter, seed: int) -> Callable[[str], str]:
     return lambda check: f'gv.verify(..., checks=["{check}"], seed={seed})  # {adapter.name}'
 
 
-def _only(findings: list[Finding], case: Case, wrt: Sequence[str] | None) -> list[Finding]:
+def _wanted(wrt: Sequence[str] | str | None, case: Case) -> tuple[str, ...] | None:
+    """The names of ``wrt``. Raises UsageError for one that is no primal."""
+    if wrt is None:
+        return None
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    for n in names:
+        if n not in case.primals:
+            known = ", ".join(case.primals)
+            raise UsageError(f"wrt names {n!r}, which is no primal{hint(n, case.primals)} The primals are {known}")
+    return names
+
+
+def _only(findings: list[Finding], wrt: tuple[str, ...] | None) -> list[Finding]:
     """Findings about other primals than those of ``wrt`` are left out."""
     if wrt is None:
         return findings
-    unknown = [n for n in wrt if n not in case.primals]
-    if unknown:
-        raise UsageError(f"wrt names {', '.join(unknown)}; the primals are {', '.join(case.primals)}")
     kept = []
     for f in findings:
         about = f.facts.get("primal")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.adapters._arrays import describe
 from gradverify.errors import UsageError
 from gradverify.types import Adapter, Array, Out, differentiable
 
@@ -71,7 +72,17 @@ def _array(what: str, value: Any) -> Array:
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         tensor = value.detach().cpu()
         value = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    array = np.asarray(value)
+    if isinstance(value, Mapping):
+        first, name = next(iter(value), "W"), what.split("'")[1] if "'" in what else "params"
+        own = f"{{{first!r}: {name}[{first!r}], ...}}"
+        raise UsageError(f"{what} is a {type(value).__name__}; give each array a name of its own: {own}")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{what} is {describe(value)}, which NumPy cannot make an array of ({error}); "
+            "give each array a name of its own"
+        ) from error
     if array.dtype.kind not in "fciub":
         raise UsageError(f"{what} has dtype {array.dtype}; expected an array of numbers such as float64")
     return array

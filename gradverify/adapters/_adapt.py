@@ -48,7 +48,7 @@ def adapt(
             adapter = chosen.adapt(subject, **options)
         except TypeError as error:
             raise UsageError(f"{chosen.__name__} does not take these options: {error}") from error
-    if hasattr(adapter, "prepare") and primals:
+    if hasattr(adapter, "prepare") and (primals or constants):  # a network's data may all be constant
         arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
         adapter.prepare(arrays, constants)
     chosen_adapter: Adapter = adapter

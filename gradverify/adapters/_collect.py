@@ -50,14 +50,14 @@ def collect(
         else:
             value = _left(p, work, methods.backward)
         found[p.name] = as_gradient(p.name, value, methods.backward)
-    found |= _of_inputs(plan, work, result, {n: primals[n] for n in inputs}, methods)
+    found |= of_inputs(plan, work, result, {n: primals[n] for n in inputs}, methods)
     if methods.implicit:
         if isinstance(out, Mapping):
             raise AdapterError(
                 f"{methods.backward} takes no upstream gradient, so forward must return one number, not a mapping"
             )
         found = {n: scaled(upstream, out.shape, g, methods.backward) for n, g in found.items()}
-    return {n: found[n] for n in primals}
+    return {n: found.get(n) for n in primals}
 
 
 def _left(parameter: Parameter, work: Any, who: str) -> Any:
@@ -82,16 +82,18 @@ def _within(result: Any, key: Any, who: str) -> Any:
     return values[key]
 
 
-def _of_inputs(plan: Plan, work: Any, result: Any, inputs: Arrays, methods: Methods) -> Gradients:
-    """The gradients of what was fed to the forward; None where a backward for parameters gives none."""
+def of_inputs(plan: Plan, work: Any, result: Any, inputs: Arrays, methods: Methods) -> Gradients:
+    """The gradients of what was fed to the forward; empty where a backward for parameters has no place for them."""
     floats = {n: v for n, v in inputs.items() if differentiable(v)}
-    nothing: Gradients = dict.fromkeys(inputs)
+    nothing: Gradients = {}
     if not floats:
         return nothing
     if result is None:
         left = {n: left_on(work, (*spellings(n), *(INPUT_GRADIENTS if len(floats) == 1 else ()))) for n in floats}
         if all(v is None for v in left.values()) and not plan.parameters:
             raise AdapterError(f"{methods.backward} returned None and left no dinputs, dx or grad_input on the object")
+        if all(v is None for v in left.values()):
+            return nothing
         return {n: as_gradient(n, left.get(n), methods.backward) for n in inputs}
     first = min((p.key for p in plan.parameters if p.source == "returned" and isinstance(p.key, int)), default=None)
     if isinstance(result, (tuple, list)) and any(isinstance(v, Mapping) for v in result):
@@ -100,6 +102,8 @@ def _of_inputs(plan: Plan, work: Any, result: Any, inputs: Arrays, methods: Meth
     if isinstance(result, Mapping):
         if plan.parameters:
             found = {n: spelled(n, [str(k) for k in result]) for n in floats}
+            if not any(found.values()):
+                return nothing
             by_text = {str(k): v for k, v in result.items()}
             return {n: as_gradient(n, by_text.get(found.get(n) or ""), methods.backward) for n in inputs}
         return assign(result, inputs, methods.backward)

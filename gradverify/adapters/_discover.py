@@ -12,7 +12,7 @@ from gradverify.adapters._arrays import shape_of
 from gradverify.adapters._gradients import flatten, spelled
 from gradverify.adapters._optimizer import Recorder, handed_over
 from gradverify.adapters._pairs import looks_like_gradient, partner
-from gradverify.adapters._store import Path, arrays, get, groups, label, parse, same
+from gradverify.adapters._store import PARAMETER_CONTAINERS, Path, arrays, get, groups, label, parse, same
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Array
 
@@ -86,10 +86,12 @@ def find(
     grads: Mapping[str, Any],
     params: Sequence[str] | None,
     implicit: bool = False,
+    n_constants: int = 0,
     matters: Callable[[tuple[Path, ...]], bool] = lambda _: True,
 ) -> Plan:
     """The plan. Sources are tried in the order: said by the user, by name, recorded, returned, by shape, updated.
 
+    n_inputs, n_constants   gradients of inputs come first in what backward returns, perhaps of constants too
     implicit  backward takes no upstream, so it may return gradients of parameters only
     matters   whether the array at these paths has an influence on the output (an optimizer's momentum has none)
     """
@@ -102,8 +104,14 @@ def find(
     owned = groups({p: v for p, v in stable.items() if p not in done})
     gradients = {q for p in found for q in p.gradient}
     rest: list[tuple[Path, ...]] = []
+    keyed = _keyed(trial, owned)
     for paths in owned:
         by_path = {p: q for p in paths if (q := partner(p, trial.after, set(paths) | done)) is not None}
+        if paths in keyed and not any(trial.after[q] is keyed[paths][1] for q in by_path.values()):
+            # what backward hands out is its answer; what it left on layers inside may lack a penalty or a mean
+            gradients |= set(by_path.values())
+            found.append(Parameter(name="", paths=paths, source="returned", key=keyed[paths][0]))
+            continue
         # an array and its own gradient are two things; a gradient is no parameter
         if not by_path or (looks_like_gradient(paths[0]) and all(p in gradients for p in paths)):
             rest.append(paths)
@@ -111,15 +119,16 @@ def find(
         where = _summed(trial, by_path)
         gradients |= set(where)
         found.append(Parameter(name="", paths=paths, source="attribute", gradient=where))
-    found = [p for p in found if p.compute or p.name or not set(p.paths) & gradients]
+    found = _undisputed([p for p in found if p.compute or p.name or not set(p.paths) & gradients], matters)
     started = {**trial.middle, **trial.before}
     rest = [p for p in rest if not set(p) & gradients and isinstance(started.get(p[0]), np.ndarray)]
     if trial.recorder is not None and trial.recorder.pairs:
         given = handed_over(trial.recorder, trial.root)
         found += [Parameter(name="", paths=paths, source="recorded") for paths in rest if set(paths) & given]
         rest = [paths for paths in rest if not set(paths) & given]
-    if not any(p.source in ("attribute", "recorded") for p in found):
-        returned, rest = _returned(trial, rest, (0, n_inputs) if implicit else (n_inputs,))
+    if not found:
+        beyond = [n_inputs + i + 1 for i in range(n_constants)]
+        returned, rest = _returned(trial, rest, (0, n_inputs) if implicit else (n_inputs,), beyond)
         found += returned
     if not found:
         rest = [p for p in rest if matters(p)]
@@ -133,12 +142,14 @@ def find(
 def static(root: Any, grads: Mapping[str, Any]) -> Plan:
     """Without a trial run: parameters whose gradient has a place already (``dW``, even as zeros or None)."""
     table = arrays(root)
+    values = Trial.copies(table)
     trial = Trial(
         before=table,
-        values=Trial.copies(table),
+        values=values,
         middle=table,
-        middle_values=Trial.copies(table),
+        middle_values=values,
         after=table,
+        after_values=values,
         root=root,
     )
     return Plan(
@@ -167,32 +178,75 @@ def _summed(trial: Trial, by_path: Mapping[Path, Path]) -> tuple[Path, ...]:
     first = next(iter(by_path))
     owner = get(trial.root, first[:-1])
     alike = [p for p in by_path if p[-1] == first[-1] and type(get(trial.root, p[:-1])) is type(owner)]
+    if isinstance(owner, list):
+        return _summed_lists(trial, by_path)
     owners = {id(get(trial.root, p[:-1])): by_path[p] for p in alike}
     distinct = {id(trial.after[q]): q for q in owners.values()}
-    if len(owners) == len(distinct) > 1 and not isinstance(owner, (Mapping, list)):
+    if len(owners) == len(distinct) > 1 and not isinstance(owner, Mapping):
         return tuple(distinct.values())
     return (by_path[first],)
 
 
-def _returned(
-    trial: Trial, rest: list[tuple[Path, ...]], skips: Sequence[int]
-) -> tuple[list[Parameter], list[tuple[Path, ...]]]:
-    """Gradients among what backward returned: by key, else by shape and order."""
-    result = trial.result
-    if isinstance(result, (tuple, list)) and any(isinstance(v, Mapping) for v in result):
-        result = next(v for v in result if isinstance(v, Mapping))
+def _summed_lists(trial: Trial, by_path: Mapping[Path, Path]) -> tuple[Path, ...]:
+    """One array in lists: [W, W] of a network, or [W] and [W] of two layers; not both, which is the same twice."""
+    levels: dict[Any, dict[int, Path]] = {}
+    for p, q in by_path.items():
+        if p[-1][0] == "item":
+            kind = tuple("*" if isinstance(k, int) else k for _, k in p), type(get(trial.root, p[:-2]))
+            levels.setdefault(kind, {})[id(trial.after[q])] = q
+    return tuple(max(levels.values(), key=len).values())
+
+
+def _undisputed(found: list[Parameter], matters: Callable[[tuple[Path, ...]], bool]) -> list[Parameter]:
+    """Of several arrays that one gradient would fit by name (W and its momentum), those that the output depends on."""
+
+    def claim(p: Parameter) -> Any:
+        return p.gradient if p.source == "attribute" and not (p.name or p.compute) else None
+
+    claims = [claim(p) for p in found]
+    disputed = [p for p, c in zip(found, claims, strict=True) if c and claims.count(c) > 1]
+    idle = [p for p in disputed if not matters(p.paths)]
+    return [p for p in found if p not in idle] if len(idle) < len(disputed) else found
+
+
+def _mapping(result: Any) -> Mapping[Any, Any] | None:
+    """The mapping that backward returned, alone or beside other things."""
     if isinstance(result, Mapping):
-        keys = {str(k): k for k in result}
-        by_key = {paths: k for paths in rest if (k := next((s for p in paths if (s := _key(p, list(keys)))), None))}
-        return [Parameter(name="", paths=p, source="returned", key=keys[k]) for p, k in by_key.items()], [
-            p for p in rest if p not in by_key
-        ]
+        return result
+    parts = result if isinstance(result, (tuple, list)) else ()
+    return next((v for v in parts if isinstance(v, Mapping)), None)
+
+
+def _keyed(trial: Trial, owned: Sequence[tuple[Path, ...]]) -> dict[tuple[Path, ...], tuple[Any, Any]]:
+    """By paths, (key, gradient) of a returned mapping; of several arrays with that key the most likely one."""
+    result = _mapping(trial.result) or {}
+    keys = {str(k): k for k in result}
+    claims: dict[str, list[tuple[Path, ...]]] = {}
+    for paths in owned:
+        if (name := next((s for p in paths if (s := _key(p, list(keys)))), None)) is not None:
+            claims.setdefault(name, []).append(paths)
+
+    def likely(paths: tuple[Path, ...], name: str) -> tuple[bool, bool, int]:
+        fits = shape_of(get(trial.root, paths[0])) == shape_of(result[keys[name]])
+        named = any(str(k) in PARAMETER_CONTAINERS for p in paths for _, k in p)
+        return not fits, not named, min(len(p) for p in paths)
+
+    best = {name: min(all_, key=lambda paths: likely(paths, name)) for name, all_ in claims.items()}
+    return {paths: (keys[name], result[keys[name]]) for name, paths in best.items()}
+
+
+def _returned(
+    trial: Trial, rest: list[tuple[Path, ...]], skips: Sequence[int], beyond: Sequence[int]
+) -> tuple[list[Parameter], list[tuple[Path, ...]]]:
+    """Gradients among what backward returned, by shape and order; those ``beyond`` only if every parameter has one."""
+    if _mapping(trial.result) is not None:
+        return [], rest
     leaves = list(flatten(trial.result)) if isinstance(trial.result, (tuple, list)) else []
     for measure in (shape_of, np.size):  # a bias gradient of shape (3,) for (1, 3) is still that of the bias
-        for skip in dict.fromkeys(skips):
-            have = [measure(get(trial.root, p[0])) for p in rest]
+        have = [measure(get(trial.root, p[0])) for p in rest]
+        for skip in dict.fromkeys((*skips, *beyond)):
             order = _in_order(have, [measure(v) for v in leaves[skip:]])
-            if order:
+            if order and (skip in skips or len(order) == len(rest)):
                 chosen = [
                     Parameter(name="", paths=rest[i], source="returned", key=skip + j) for j, i in enumerate(order)
                 ]

@@ -122,7 +122,9 @@ def _fits(names: Sequence[str], values: Sequence[Any], primals: Arrays) -> bool:
 
 def _expected(names: Sequence[str]) -> str:
     order = ", ".join(names)
-    return f"expected {len(names)}, one per primal" + (f", in the order {order}" if len(names) > 1 else f": {order}")
+    if len(names) == 1:
+        return f"expected 1, one per primal: {order}"
+    return f"expected {len(names)}, one per primal, in the order {order}; what has no gradient belongs in constants"
 
 
 def scaled(upstream: Any, out_shape: tuple[int, ...], gradient: Array | None, who: str) -> Array | None:

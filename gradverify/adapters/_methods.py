@@ -57,6 +57,13 @@ class Methods:
     by_place: bool
     order: tuple[str, ...]  #: the forward's own order of inputs and constants
 
+    @property
+    def taken_by_backward(self) -> set[str]:
+        """The inputs and constants that backward is given again."""
+        if self.by_place:
+            return set(self.order)
+        return {name for role in self.table.of.values() for kind, _, name in (role.partition(":"),) if name}
+
     def output(self, obj: Any, inputs: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[Any, Any]:
         """(output or loss, cache) of a forward with the values as they are."""
         values = {**constants, **inputs}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from gradverify.adapters._roles import Roles
 from gradverify.errors import AdapterError
 from gradverify.types import Out
@@ -27,11 +29,20 @@ def split(raw: Any, table: Roles, *, one_output: bool = False) -> tuple[Any, Any
 
 
 def by_parameter(table: Roles, upstream: Out) -> dict[str, Any]:
-    """The upstream for each parameter that takes one, the inverse of ``split``; handed over as it is."""
+    """The upstream for each parameter that takes one, the inverse of ``split``; arrays are handed over as they are.
+
+    A 0-d array goes over as a NumPy scalar: people write ``backward(1.0)``, and ``dout *= 2`` writes into no number.
+    """
     wanted = table.having("upstream") or [""]
-    if len(wanted) == 1 or not isinstance(upstream, Mapping):
-        return {wanted[0]: upstream}
-    return {p: upstream[_bare(p)] for p in wanted}
+    if not isinstance(upstream, Mapping):
+        return {wanted[0]: _number(upstream)}
+    if len(wanted) == 1:
+        return {wanted[0]: {k: _number(v) for k, v in upstream.items()}}
+    return {p: _number(upstream[_bare(p)]) for p in wanted}
+
+
+def _number(upstream: Any) -> Any:
+    return upstream[()] if isinstance(upstream, np.ndarray) and upstream.ndim == 0 else upstream
 
 
 def _bare(parameter: str) -> str:

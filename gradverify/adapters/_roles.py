@@ -85,9 +85,12 @@ def roles(
     """
     aliases = dict(aliases or {})
     of: dict[str, str] = {}
+    caches = [p for p in sig.names if CACHE.match(p)]
     for p in sig.names:
         if (name := _known(p, primals, aliases)) is not None:
             of[p] = f"primal:{name}"
+        elif caches == [p] and p in constants:  # the forward takes a cache of its own; the backward wants that run's
+            of[p] = "cache"
         elif (name := _known(p, constants, aliases)) is not None:
             of[p] = f"constant:{name}"
         elif CACHE.match(p):
@@ -165,7 +168,9 @@ def fill(
             if rate is not None:
                 values[p] = rate
         elif kind == "cache" or (kind == "cache-or-out" and has_cache and not _named_in(cache, p)):
-            if not has_cache:
+            if not has_cache and p in constants:
+                cache = constants[p]
+            elif not has_cache:
                 raise AdapterError(f"{who} takes {p}, but forward returned no cache: return (out, cache)")
             values[p] = cache
         elif kind == "cache-or-out" and not has_cache:

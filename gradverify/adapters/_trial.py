@@ -42,7 +42,7 @@ class Probe:
         trial.after_values = Trial.copies(trial.after)
         written = [p for p in trial.after if trial.changed(p) and np.any(trial.after_values[p])]  # 2 * 0 tells nothing
         if written:
-            pairs = list(trial.recorder.pairs) if trial.recorder is not None else []
+            n_pairs = len(trial.recorder.pairs) if trial.recorder is not None else 0
             try:
                 backward(1.0)
             except GradverifyError:  # it is only asked whether it adds; it may refuse to run twice
@@ -50,7 +50,7 @@ class Probe:
             again = arrays(obj)
             trial.doubled |= {p for p in written if p in again and _twice(again[p], trial.after_values[p])}
             if trial.recorder is not None:
-                trial.recorder.pairs[:] = pairs
+                del trial.recorder.pairs[n_pairs:], trial.recorder.places[n_pairs:]
         return trial
 
     def matters(self, paths: tuple[Path, ...]) -> bool:

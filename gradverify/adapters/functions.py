@@ -7,25 +7,28 @@
 ``backward(upstream, out)``                     the forward's output
 ``backward(dh, dc, cache)``                     forward returns ``(h, c, cache)``: an output per upstream
 ``f(z)`` with ``f_prime(z)`` or ``f(z, True)``  an elementwise derivative: gradient = upstream * f_prime(z)
+``mse(t, y)`` with ``mse_prime(t, y)``          a loss and its derivative, which takes the same arguments
 ==============================================  ==========================================================
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradverify import registry
 from gradverify.adapters._arrays import as_out, check_primals, given
-from gradverify.adapters._bind import Signature, arguments, run, signature, slots, who_is
+from gradverify.adapters._bind import Signature, arguments, is_target, run, signature, slots, who_is
 from gradverify.adapters._gradients import assign, scaled
 from gradverify.adapters._outputs import MISSING, by_parameter, split
-from gradverify.adapters._roles import OUT, UPSTREAM, Roles, fill, roles
+from gradverify.adapters._roles import NOT_UPSTREAM, OUT, UPSTREAM, Roles, fill, roles
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, UsageError
-from gradverify.types import Arrays, Case, Gradients, Out, Pullback
+from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
 
 FLAGS = ("derivative", "deriv", "prime", "grad", "gradient", "derive", "d", "is_derivative", "backward")
+PRIME = re.compile(r"prime|deriv|grad", re.IGNORECASE)
 ACTIVATIONS = OUT | {"a", "A", "activation", "activations", "sigmoid_output", "s"}
 
 
@@ -63,8 +66,12 @@ class Functions:
             raise UsageError(f"of={of!r}: the argument of the derivative is the function's 'input' or its 'output'")
         self._backward, self._bsig, self._of = backward, signature(backward), of
         self.name = name or who_is(forward, "functions")
+        self.returns_cache = True  #: known after the first vjp
         self._elementwise = bool(self._flag or of) or self._is_derivative()
-        self.traits = frozenset({"no-upstream"}) if self._elementwise else frozenset[str]()
+        self._by_place = not self._elementwise and self._takes_the_same()
+        self._implicit = self._elementwise or self._by_place
+        self._first_extra = False  #: the cache is the first of several returned extras, not all of them
+        self.traits = frozenset({"no-upstream"}) if self._implicit else frozenset[str]()
 
     @classmethod
     def accepts(cls, subject: object) -> bool:
@@ -87,7 +94,7 @@ class Functions:
 
     def pick(self, raw: Any, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The output within what the forward returned."""
-        return split(raw, self._table(primals, constants), one_output=self._elementwise)[0]
+        return split(raw, self._table(primals, constants), one_output=self._implicit)[0]
 
     def evaluate(self, case: Case) -> Out:
         """The forward alone."""
@@ -104,27 +111,61 @@ class Functions:
         randomness = Randomness()
         with randomness.forward():
             raw = run("forward", self._run_forward, primals, case.constants)
-        native, cache = split(raw, table, one_output=self._elementwise)
+        native, cache = split(raw, table, one_output=self._implicit)
+        self.returns_cache = cache is not MISSING
         out = as_out(native)
 
         def pullback(upstream: Out) -> Gradients:
             with randomness.pullback():
                 if self._elementwise:
-                    return self._derivative(upstream, out, native, primals)
-                args, kwargs = fill(
-                    table,
-                    upstream=by_parameter(table, upstream),
-                    primals=primals,
-                    constants=case.constants,
-                    out=native,
-                    cache=cache,
-                    has_cache=cache is not MISSING,
-                    who="backward",
-                )
-                result = run("backward", self._backward, *args, **kwargs)
+                    return self._derivative(upstream, out, native, primals, case.constants)
+                if self._by_place:
+                    return self._same_arguments(upstream, out, primals, case.constants)
+                result = self._run_backward(table, upstream, primals, case.constants, native, cache, raw)
             return assign(result, case.primals, "backward", self._order(primals, case.constants))
 
         return out, pullback
+
+    def _run_backward(
+        self,
+        table: Roles,
+        upstream: Out,
+        primals: Arrays,
+        constants: Mapping[str, Any],
+        native: Any,
+        cache: Any,
+        raw: Any,
+    ) -> Any:
+        """What backward returns, with all extras that the forward returned as its cache, or with the first alone."""
+
+        def attempt(cache: Any) -> Any:
+            args, kwargs = fill(
+                table,
+                upstream=by_parameter(table, upstream),
+                primals=primals,
+                constants=constants,
+                out=native,
+                cache=cache,
+                has_cache=cache is not MISSING,
+                who="backward",
+            )
+            return run("backward", self._backward, *args, **kwargs)
+
+        n_out = len(native) if isinstance(native, Mapping) else 1
+        several = table.takes_cache and isinstance(raw, tuple) and len(raw) > n_out + 1
+        if not several or not isinstance(raw[n_out], (tuple, list, Mapping)):
+            return attempt(cache)
+        if not self._first_extra:
+            try:
+                return attempt(cache)
+            except AdapterError as error:  # (out, cache, mean, var): the rest is not for the backward
+                try:
+                    result = attempt(raw[n_out])
+                except AdapterError:
+                    raise error from error.__cause__
+                self._first_extra = True
+                return result
+        return attempt(raw[n_out])
 
     def _run_forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         args, kwargs = arguments(self._fsig, self._places(primals, constants), {**constants, **primals})
@@ -140,12 +181,37 @@ class Functions:
     def _table(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Roles:
         aliases = {p: n for n, p in self._places(primals, constants).items() if p}
         table = roles(self._bsig, list(primals), list(constants), aliases=aliases)
-        if not table.takes_upstream and not self._elementwise:
-            raise AdapterError(
-                f"backward takes {self._bsig} and no upstream gradient; write backward(upstream, cache), "
-                "or use gv.value_and_grad if the loss is inside"
-            )
+        if not table.takes_upstream and not self._implicit:
+            raise AdapterError(self._no_upstream())
         return table
+
+    def _no_upstream(self) -> str:
+        return (
+            f"backward takes {self._bsig} and no upstream gradient; write backward(upstream, cache), "
+            "or use gv.value_and_grad if the loss is inside"
+        )
+
+    def _takes_the_same(self) -> bool:
+        """``mse_prime(y_true, y_pred)``: what the forward takes and no upstream, by its names or its own name."""
+        names = self._bsig.names
+        if len(self._bsig.required) < 2 or any(UPSTREAM.match(p) and p not in NOT_UPSTREAM for p in names):
+            return False
+        if set(names) <= set(self._fsig.names):
+            return True
+        alike = len(self._bsig.required) == len(self._fsig.required)
+        named = PRIME.search(who_is(self._backward))
+        return bool(alike and named and sum(is_target(p, (*names, "y_pred")) for p in names) == 1)
+
+    def _same_arguments(
+        self, upstream: Out, out: Out, primals: Arrays, constants: Mapping[str, Any]
+    ) -> dict[str, Array | None]:
+        places = slots(self._bsig, list(primals), list(constants), who="backward", spare=set(constants))
+        args, kwargs = arguments(self._bsig, places, {**constants, **primals})
+        found = assign(run("backward", self._backward, *args, **kwargs), primals, "backward")
+        shapes = {g.shape for g in found.values() if g is not None}
+        if isinstance(out, Mapping) or (out.size != 1 and shapes != {out.shape}):
+            raise AdapterError(self._no_upstream())
+        return {n: scaled(upstream, out.shape, g, "backward") for n, g in found.items()}
 
     def _is_derivative(self) -> bool:
         """One parameter, named like an input or an activation and not like an upstream gradient."""
@@ -158,7 +224,9 @@ class Functions:
             or (name in ACTIVATIONS and not UPSTREAM.match(name))
         )
 
-    def _derivative(self, upstream: Out, out: Out, native: Any, primals: Arrays) -> Gradients:
+    def _derivative(
+        self, upstream: Out, out: Out, native: Any, primals: Arrays, constants: Mapping[str, Any]
+    ) -> Gradients:
         if len(primals) != 1 or isinstance(out, Mapping):
             raise AdapterError(f"an elementwise derivative {self._bsig} has one primal, not {', '.join(primals)}")
         parameter = self._bsig.names[0] if self._bsig.names else ""
@@ -166,7 +234,8 @@ class Functions:
             not self._of and parameter in ACTIVATIONS and parameter not in self._fsig.names
         )
         ((name, value),) = primals.items()
-        slope = assign(run("backward", self._backward, native if of_output else value), primals)[name]
+        settings = {n: constants[n] for n in self._bsig.names[1:] if n in constants}
+        slope = assign(run("backward", self._backward, native if of_output else value, **settings), primals)[name]
         return {name: scaled(upstream, out.shape, slope, "backward")}
 
 

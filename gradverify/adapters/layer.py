@@ -29,7 +29,7 @@ from gradverify.adapters import _optimizer as optimizers
 from gradverify.adapters import _trial as trials
 from gradverify.adapters._arrays import as_out, check_primals, given, is_module
 from gradverify.adapters._bind import run, signature
-from gradverify.adapters._collect import collect, rates_on, set_rates
+from gradverify.adapters._collect import collect, of_inputs, rates_on, set_rates
 from gradverify.adapters._methods import BACKWARD, DERIVATIVE, FORWARD, LOSS, Methods, has, methods_of
 from gradverify.adapters._seeds import Randomness
 from gradverify.adapters._store import arrays, get, groups, label, put
@@ -72,6 +72,7 @@ class Layer:
         self._plan: discover.Plan | None = None
         self._traits: frozenset[str] = frozenset()
         self._kept_inputs: frozenset[str] = frozenset()
+        self.unfed: frozenset[str] = frozenset()  #: what is fed and gets no gradient, though the parameters do
         self._runs: list[tuple[Out, Any]] = []  #: the last few outputs with the objects that gave them, for ``again``
         self.name = name or type(self._template).__name__
 
@@ -117,15 +118,18 @@ class Layer:
         probe = trials.Probe(methods=methods, fed=fed, constants=constants, fresh=fresh)
         trial = probe.run(fresh())
         n_inputs = sum(v.dtype.kind in "fc" for v in fed.values())
+        n_constants = sum(isinstance(v, np.ndarray) and v.dtype.kind in "fc" for v in constants.values())
         self._plan = discover.find(
             trial,
             n_inputs,
+            n_constants=n_constants,
             grads=self._grads,
             params=self._params,
             implicit=methods.implicit,
             matters=probe.matters,
         )
         self._kept_inputs = frozenset(fed) if trial.result is None else frozenset()
+        self.unfed = self._without_place(trial, fed, methods)
         self._rates = bool(methods.table.having("rate")), rates_on(obj)
         if self._plan.uses("updated"):
             updated = [p for p in self._plan.parameters if p.source == "updated"]
@@ -141,6 +145,18 @@ class Layer:
         optional = bool(upstream) and not set(upstream) & signature(getattr(obj, methods.backward)).required
         found = {"no-upstream": methods.implicit, "upstream-optional": optional, "accumulates": adds}
         self._traits = frozenset(trait for trait, there in found.items() if there)
+
+    def _without_place(self, trial: discover.Trial, fed: Arrays, methods: Methods) -> frozenset[str]:
+        """The inputs, if a backward that gives gradients of parameters has no place for those of inputs."""
+        assert self._plan is not None
+        floats = frozenset(n for n, v in fed.items() if v.dtype.kind in "fc")
+        if not self._plan.parameters or not floats:
+            return frozenset()
+        try:
+            found = of_inputs(self._plan, trial.root, trial.result, fed, methods)
+        except AdapterError:  # the checks' runs will say it
+            return frozenset()
+        return floats - set(found)
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The output (or the loss) on foreign arrays, as they are, on a fresh copy."""
@@ -185,6 +201,8 @@ class Layer:
             if n not in inputs:
                 self._put(obj, n, v)
         methods = self._methods(obj, list(inputs), case.constants)
+        if methods.implicit and methods.order and set(methods.order) <= methods.taken_by_backward:
+            raise Unsupported(f"{methods.backward} takes the inputs itself: it belongs to no earlier forward")
         randomness = Randomness()
         with randomness.forward():
             native, cache = run(methods.forward, methods.output, obj, inputs, case.constants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, Unsupported, UsageError
 from gradverify.types import Arrays, Case, Gradients, Out, Pullback
+
+ANY_DEPTH = ("network", "deep_network")
+LAYERS = ("W1", "b1", "W2", "b2", "W3", "b3")
 
 
 @registry.adapter("reference")
@@ -63,8 +67,12 @@ class Reference:
         Raises Unsupported where the op does not broadcast over a leading axis.
         """
         values = {**case.primals, **stacked}
-        names = [n for n in self._op.primals if n in values]
-        if list(names) != list(self._op.primals) or not self._op.stacks(*(values[n].ndim for n in names)):
+        names = self._primals(values)
+        if (
+            any(n not in values for n in names)
+            or len(names) != len(self._op.primals)
+            or not self._op.stacks(*(values[n].ndim for n in names))
+        ):
             raise Unsupported(f"{self.name} does not broadcast over a leading axis at these shapes")
         args, kwargs = self._arguments(values, case.constants)
         out = np.asarray(self._op.fn(*args, **kwargs)[0])
@@ -77,23 +85,33 @@ class Reference:
         """The op and its own pullback."""
         primals = given(case)
         args, kwargs = self._arguments(primals, case.constants)
+        names = self._primals({**case.constants, **primals})
         randomness = Randomness()
         with randomness.forward():
             raw, pull = run(self.name, self._op.fn, *args, **kwargs)
 
         def pullback(upstream: Out) -> Gradients:
             with randomness.pullback():
-                found = dict(zip(self._op.primals, run(self.name, pull, upstream), strict=True))
+                found = dict(zip(names, run(self.name, pull, upstream), strict=True))
             return {n: as_gradient(n, found.get(n), self.name) for n in case.primals}
 
         return as_out(raw, self.name), pullback
 
+    def _primals(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the positional arguments. A network of any depth: as many layers W, b as ``values`` holds."""
+        fixed = tuple(n for n in self._op.primals if n not in LAYERS)
+        if self._op.name not in ANY_DEPTH or "W1" not in values:
+            return self._op.primals
+        depth = next(k for k in itertools.count(1) if f"W{k + 1}" not in values and f"b{k + 1}" not in values)
+        return (*fixed, *(f"{n}{k}" for k in range(1, depth + 1) for n in "Wb"))
+
     def _arguments(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         values: dict[str, Any] = {**self._attrs, **constants, **primals}
+        names = self._primals(values)
         for n in values:
-            if n not in (*self._op.primals, *self._op.constants):
-                known = (*self._op.primals, *self._op.constants)
+            if n not in (*names, *self._op.constants):
+                known = (*names, *self._op.constants)
                 raise AdapterError(f"{self.name} takes {', '.join(known)} but was given {n!r}{hint(n, known)}")
-        if missing := [n for n in self._op.primals if n not in values]:
-            raise AdapterError(f"{self.name} takes {', '.join(self._op.primals)} but {', '.join(missing)} is missing")
-        return [values[n] for n in self._op.primals], {n: v for n, v in values.items() if n in self._op.constants}
+        if missing := [n for n in names if n not in values]:
+            raise AdapterError(f"{self.name} takes {', '.join(names)} but {', '.join(missing)} is missing")
+        return [values[n] for n in names], {n: v for n, v in values.items() if n in self._op.constants}

@@ -38,6 +38,7 @@ class ValueAndGrad:
             raise UsageError(f"value_and_grad needs a function that returns (loss, gradients), not {fn!r}")
         self._fn = fn
         self._names: list[str] | None = None
+        self.unfed: frozenset[str] = frozenset()  #: what a network is fed and gives no gradient for; after a run
         self.name = name or who_is(fn if self._object is None else type(self._object.owner), "value_and_grad")
 
     @classmethod
@@ -65,6 +66,7 @@ class ValueAndGrad:
         self.pick(raw)
         keys = [str(k) for k in raw[1]] if isinstance(raw[1], Mapping) else []
         self._names = [n for n in self._object.arrays() if spelled(n, keys) and n not in primals]
+        self.unfed = frozenset(n for n in primals if n not in self._object.arrays() and not spelled(n, keys))
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The loss on foreign arrays, as they are."""

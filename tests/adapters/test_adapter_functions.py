@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradverify.adapters._adapt import adapt
 from gradverify.adapters.functions import Functions
 from gradverify.adapters.value_and_grad import ValueAndGrad
 from gradverify.types import Case
@@ -221,3 +222,106 @@ class FullyConnected:
 def test_a_network_with_params_and_a_loss_that_returns_gradients(agree, primals, rng, subject):
     names = {"X", "W1", "b1"}
     agree(subject, {"X": primals["x"]}, {"y": rng.standard_normal((5, 3))}, without=("X",), expect=names)
+
+
+def test_a_network_is_driven_with_its_data_as_constants(agree, primals, rng):
+    constants = {"X": primals["x"], "y": rng.standard_normal((5, 3))}
+    agree(FullyConnected().loss, {}, constants, expect={"W1", "b1"})
+
+
+def test_a_network_gives_no_gradient_for_what_it_is_fed(primals, rng):
+    adapter = adapt(FullyConnected(), {"X": primals["x"]}, constants={"y": rng.standard_normal((5, 3))})
+    assert adapter.unfed == {"X"}
+
+
+def mse(y_true, y_pred):
+    return np.mean((y_true - y_pred) ** 2)
+
+
+def mse_prime(y_true, y_pred):
+    return 2 * (y_pred - y_true) / np.size(y_true)
+
+
+def cost(a, y):
+    return np.mean((a - y) ** 2)
+
+
+def cost_derivative(output_activations, y):
+    return (output_activations - y) * 2 / y.size
+
+
+LOSSES = {
+    "same names": (mse, mse_prime, "y_pred", "y_true"),
+    "derivative by name": (cost, cost_derivative, "a", "y"),
+}
+
+
+@pytest.mark.parametrize(("fn", "prime", "prediction", "target"), LOSSES.values(), ids=LOSSES)
+def test_a_loss_and_its_derivative_take_the_same_two_arrays(agree, primals, rng, fn, prime, prediction, target):
+    adapter = agree((fn, prime), {prediction: primals["x"]}, {target: rng.standard_normal((5, 4))})
+    assert adapter.traits == {"no-upstream"}
+
+
+def test_an_elementwise_function_of_two_arguments_and_its_derivative(agree, primals):
+    def leaky(x, alpha):
+        return np.where(x > 0, x, alpha * x)
+
+    agree((leaky, lambda x, alpha: np.where(x > 0, 1.0, alpha)), {"x": primals["x"]}, {"alpha": 0.1})
+
+
+def test_a_constant_called_cache_is_not_the_cache_of_the_backward(agree, primals):
+    def backward(dout, cache):
+        _, a, _ = cache
+        return dout * a
+
+    pair = (lambda x, cache: (x * cache[0], (x, cache[0], 3)), backward)
+    agree(pair, {"x": primals["x"]}, {"cache": (2.0, 1.0)})
+
+
+def test_a_cache_that_comes_before_other_returned_values(agree, primals):
+    def forward(x, gamma):
+        mean = x.mean(0)
+        return gamma * x, (x, gamma), mean, mean**2
+
+    def backward(dout, cache):
+        x, gamma = cache
+        return dout * gamma, (dout * x).sum(0)
+
+    agree((forward, backward), {"x": primals["x"], "gamma": np.ones(4)})
+
+
+def test_a_cache_of_several_returned_values(agree, primals):
+    def backward(dout, cache):
+        x, gamma, _ = cache
+        return dout * gamma, (dout * x).sum(0)
+
+    agree((lambda x, gamma: (gamma * x, x, gamma, 3), backward), {"x": primals["x"], "gamma": np.ones(4)})
+
+
+def test_a_setting_reaches_the_backward_that_has_a_default_for_it(agree, primals):
+    def penalty(W, lam=1e-3):
+        return 0.5 * lam * np.sum(W * W)
+
+    def penalty_prime(W, lam=1e-3):
+        return lam * W
+
+    agree((penalty, penalty_prime), {"W": primals["W"]}, {"lam": 0.1})
+
+
+def test_a_forward_that_returns_no_cache_says_so(primals):
+    with_cache, without = Functions(forward, PAIRS["upstream, cache"][1]), Functions(plain, PAIRS["primals after"][1])
+    for adapter in (with_cache, without):
+        adapter.vjp(Case(name="c", primals=primals))
+    assert with_cache.returns_cache
+    assert not without.returns_cache
+
+
+def test_a_scalar_upstream_is_handed_over_as_a_number(primals):
+    def backward(dout, cache):
+        dout *= 2
+        return dout * cache
+
+    _, pullback = Functions(lambda x: (np.sum(x**2), x), backward).vjp(Case(name="c", primals={"x": primals["x"]}))
+    upstream = np.array(3.0)
+    np.testing.assert_array_equal(pullback(upstream)["x"], 6 * primals["x"])
+    assert upstream == 3.0

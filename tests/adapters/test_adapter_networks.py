@@ -1,0 +1,273 @@
+"""Networks and layers of public repositories whose gradients are found in unusual places, each written anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradverify.adapters._adapt import adapt
+from gradverify.adapters.layer import Layer
+from gradverify.errors import Unsupported
+from gradverify.types import Case, Run
+
+
+@pytest.fixture
+def x(rng):
+    return rng.standard_normal((5, 4))
+
+
+@pytest.fixture
+def t(rng):
+    return rng.standard_normal((5, 3))
+
+
+def weights(*shape):
+    return np.random.default_rng(0).standard_normal(shape)
+
+
+class Affine:
+    def __init__(self, W):
+        self.W = W
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dout):
+        self.dW = self.x.T @ dout
+        return dout @ self.W.T
+
+
+class Regularised:
+    """The same array in ``params`` and in a layer; ``gradient`` returns the penalty too, the layer's dW has none."""
+
+    def __init__(self):
+        self.lam, self.params = 0.3, {"W1": weights(4, 3)}
+        self.layers = {"first": Affine(self.params["W1"])}
+
+    def loss(self, x, t):
+        self.y = self.layers["first"].forward(x)
+        return 0.5 * np.sum((self.y - t) ** 2) + 0.5 * self.lam * np.sum(self.params["W1"] ** 2)
+
+    def gradient(self, x, t):
+        self.loss(x, t)
+        self.layers["first"].backward(self.y - t)
+        return {"W1": self.layers["first"].dW + self.lam * self.layers["first"].W}
+
+
+def test_a_returned_mapping_wins_over_what_is_left_on_layers_inside(agree, x, t):
+    adapter = agree(Regularised(), {"x": x}, {"t": t}, without=("x",), expect={"x", "W1"})
+    assert adapter.unfed == {"x"}
+
+
+def test_a_network_is_driven_with_its_data_as_constants(agree, x, t):
+    agree(Regularised(), {}, {"x": x, "t": t}, expect={"W1"})
+
+
+def test_momentum_under_the_names_of_the_parameters_is_no_parameter(agree, x, t):
+    class WithMomentum(Regularised):
+        def __init__(self):
+            super().__init__()
+            self.a_velocity = {"W1": np.zeros((4, 3))}
+
+    agree(WithMomentum(), {}, {"x": x, "t": t}, expect={"W1"})
+
+
+def test_a_returned_mapping_that_the_network_keeps_counts_as_left_on_it(x, t):
+    class Keeps(Regularised):
+        def gradient(self, x, t):
+            self.grads = super().gradient(x, t)
+            return self.grads
+
+    adapter = adapt(Keeps(), {}, constants={"x": x, "t": t})
+    assert adapter.stored == {"W1"}
+
+
+def test_a_backward_that_runs_its_own_forward_is_not_asked_for_two_forwards(x, t):
+    adapter = adapt(Regularised(), {"x": x}, constants={"t": t})
+    case = Case(name="c", primals={"x": x, **adapter.parameters()}, constants={"t": t})
+    out, pullback = adapter.vjp(case)
+    run = Run(given={}, constants={}, out=out, pullback=pullback)
+    with pytest.raises(Unsupported, match="gradient takes the inputs itself"):
+        adapter.again(run, case)
+
+
+class FirstLayer:
+    """The first layer of a network: it learns, and returns nothing since nobody is below."""
+
+    def __init__(self):
+        self.filters = weights(4, 3)
+
+    def forward(self, image):
+        self.last = image
+        return np.tanh(image @ self.filters)
+
+    def backprop(self, d_out, learn_rate):
+        self.filters -= learn_rate * self.last.T @ (d_out * (1 - np.tanh(self.last @ self.filters) ** 2))
+
+
+def test_a_first_layer_offers_no_gradient_of_its_input(agree, x):
+    assert agree(FirstLayer(), {"image": x}, without=("image",), expect={"image", "filters"}).unfed == {"image"}
+
+
+def test_a_first_layer_with_its_input_as_a_constant(agree, x):
+    agree(FirstLayer(), {}, {"image": x}, expect={"filters"})
+
+
+def test_none_beside_other_gradients_is_no_refusal(x):
+    class Forgets(Affine):
+        def backward(self, dout):
+            return None, self.x.T @ dout
+
+    assert adapt(Forgets(weights(4, 3)), {"x": x}).unfed == frozenset()
+
+
+@pytest.mark.parametrize("form", [lambda dx, dW: (dx, dW), lambda dx, dW: (dx, {"W": dW})], ids=["tuple", "dict"])
+def test_a_layer_with_its_input_as_a_constant(agree, x, form):
+    class Returns(Affine):
+        def backward(self, dout):
+            return form(dout @ self.W.T, self.x.T @ dout)
+
+    agree(Returns(weights(4, 3)), {}, {"x": x}, expect={"W"})
+
+
+class ScaleShift:
+    """Two parameters of one shape, each with an optimizer of its own."""
+
+    def __init__(self, optimizer):
+        self.gamma, self.beta = np.ones(4), np.full(4, 0.5)
+        self.gamma_opt, self.beta_opt = optimizer(), optimizer()
+
+    def forward(self, x):
+        self.x = x
+        return x * self.gamma + self.beta
+
+    def backward(self, dout):
+        gamma = self.gamma
+        self.gamma = self.gamma_opt.update(self.gamma, (dout * self.x).sum(0))
+        self.beta = self.beta_opt.update(self.beta, dout.sum(0))
+        return dout * gamma
+
+
+class Descent:
+    def update(self, w, g):
+        return w - 0.1 * g
+
+
+def test_the_record_of_an_optimizer_tells_parameters_apart_that_are_one_array(x):
+    adapter = adapt(ScaleShift(Descent), {"x": x})
+    both = np.ones(4)
+
+    class Twice(Case):
+        def thawed(self):
+            return {**super().thawed(), "gamma": both, "beta": both}
+
+    case = Twice(name="c", primals={"x": x, "gamma": both, "beta": both})
+    out, pullback = adapter.vjp(case)
+    got = pullback(np.ones_like(out))
+    np.testing.assert_allclose(got["gamma"], x.sum(0))
+    np.testing.assert_allclose(got["beta"], np.full(4, 5.0))
+
+
+class OneOptimizer(ScaleShift):
+    def __init__(self):
+        super().__init__(Descent)
+        self.optimizer = Descent()
+        self.gamma_opt = self.beta_opt = None
+
+    def backward(self, dout):
+        gamma = self.gamma
+        self.gamma = self.optimizer.update(self.gamma, (dout * self.x).sum(0))
+        self.beta = self.optimizer.update(self.beta, dout.sum(0))
+        return dout * gamma
+
+
+def test_a_record_that_cannot_tell_two_parameters_apart_says_so(x):
+    adapter = adapt(OneOptimizer(), {"x": x})
+    both = np.ones(4)
+
+    class Twice(Case):
+        def thawed(self):
+            return {**super().thawed(), "gamma": both, "beta": both}
+
+    out, pullback = adapter.vjp(Twice(name="c", primals={"x": x, "gamma": both, "beta": both}))
+    with pytest.raises(Unsupported, match="gamma and beta are one array"):
+        pullback(out)
+
+
+class Remembers(Descent):
+    def __init__(self):
+        self.cache = {"steps": 2.0}
+
+
+def test_what_a_layer_reads_from_its_optimizer_is_still_there(agree, x):
+    class Reads(ScaleShift):
+        def backward(self, dout):
+            assert self.gamma_opt.cache["steps"] == 2.0
+            return super().backward(dout)
+
+    agree(Reads(Remembers), {"x": x}, expect={"x", "gamma", "beta"})
+
+
+class Embedding:
+    def __init__(self, W):
+        self.params, self.grads = [W], [np.zeros_like(W)]
+
+    def forward(self, h):
+        self.h = h
+        return h @ self.params[0]
+
+    def backward(self, dout):
+        self.grads[0][...] = self.h.T @ dout
+        return dout @ self.params[0].T
+
+
+class SharedInLists:
+    """One array in the lists of two layers, which are the lists of the network too."""
+
+    def __init__(self):
+        W = weights(4, 3)
+        self.layers = [Embedding(W), Embedding(W)]
+        self.params, self.grads = [], []
+        for layer in self.layers:
+            self.params += layer.params
+            self.grads += layer.grads
+
+    def forward(self, h):
+        return self.layers[0].forward(h) + 2 * self.layers[1].forward(h[::-1])
+
+    def backward(self, dout):
+        return self.layers[0].backward(dout) + self.layers[1].backward(2 * dout)[::-1]
+
+
+def test_the_gradient_of_an_array_shared_through_lists_is_the_sum(agree, x):
+    (name,) = set(adapt(SharedInLists(), {"h": x}).parameters())
+    agree(SharedInLists(), {"h": x}, expect={"h", name})
+
+
+class MeanLoss:
+    def forward(self, x, t):
+        self.diff = x - t
+        return 0.5 * np.mean(self.diff**2)
+
+    def backward(self, dout=1):
+        dout *= 1 / self.diff.size
+        return self.diff * dout
+
+
+def test_a_scalar_upstream_cannot_be_written_into(x, rng):
+    adapter = adapt(MeanLoss(), {"x": x}, constants={"t": rng.standard_normal(x.shape)})
+    out, pullback = adapter.vjp(Case(name="c", primals={"x": x}, constants={"t": np.zeros_like(x)}))
+    upstream = np.array(2.0)
+    np.testing.assert_allclose(pullback(upstream)["x"], 2 * x / x.size)
+    assert out.shape == ()
+    assert upstream == 2.0
+
+
+def test_names_are_known_before_any_run_when_a_gradient_has_a_place():
+    class Placed(Affine):
+        def __init__(self):
+            super().__init__(weights(4, 3))
+            self.rate, self.dW = 0.1, np.zeros((4, 3))
+
+    assert set(Layer(Placed()).parameters()) == {"W"}
