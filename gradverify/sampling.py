@@ -133,7 +133,14 @@ class Forward:
 
     def moved(self, tangent: Mapping[str, Array], t: float) -> dict[str, Array]:
         """The primals at base + t * tangent."""
-        return {k: self.base[k] + (t * v).astype(self.base[k].dtype) for k, v in tangent.items()}
+        return {k: self._sum(k, t, v) for k, v in tangent.items()}
+
+    def _sum(self, name: str, t: float, v: Array) -> Array:
+        base = self.base[name]
+        here = np.multiply(v, t, dtype=base.dtype)
+        here += base
+        here.flags.writeable = False  # fresh and private: a case takes it as it is
+        return here
 
     def along(self, tangent: Mapping[str, Array], steps: Sequence[float]) -> tuple[Array, Array]:
         """phi(base + t * tangent) - phi(base) for each t in steps, and the rounding of each difference."""
