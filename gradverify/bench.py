@@ -70,6 +70,7 @@ class LiveBench:
         self._first: Run | None = None
         first = self.run()
         self.out = like(first.out, {k: np.array(v) for k, v in leaves(first.out).items()})
+        self.own_upstream = case.upstream is not None  #: the user's, not drawn
         self.case = replace(case, upstream=self._upstream(case))
         self.rng = rng_for(seed, adapter.name, case.name)
         self._first = first  #: its pullback is asked once, before any other forward
@@ -99,8 +100,8 @@ class LiveBench:
         return max([*known, stored_eps(self.adapter)])
 
     def eps_of(self, name: str) -> float:
-        """Unit roundoff of one gradient: of its own dtype, its primal's and the adapter's storage dtype."""
-        found = [self.case.primals[name].dtype]
+        """Unit roundoff of one gradient: the coarsest of its own dtype, its primal's, the output's and the storage's."""
+        found = [self.case.primals[name].dtype, *(np.asarray(v).dtype for v in leaves(self.out).values())]
         gradient = self.gradients().get(name)
         if gradient is not None:
             found.append(np.asarray(gradient).dtype)

@@ -30,17 +30,23 @@ def cannot_tell(case: Case) -> list[str]:
             reasons.append(f"all rows of {name} are equal")
         elif v.ndim >= 2 and v.shape[-1] > 1 and np.all(v == v[..., :1]):
             reasons.append(f"all columns of {name} are equal")
-    if case.upstream is not None:
-        for v in leaves(case.upstream).values():
-            if np.size(v) > 1 and np.all(np.asarray(v) == np.ravel(v)[0]):
-                reasons.append("all entries of the upstream are equal")
+    if _uniform(case):
+        reasons.append("all entries of the upstream are equal")
     return reasons
 
 
+def _uniform(case: Case) -> bool:
+    parts = leaves(case.upstream).values() if case.upstream is not None else ()
+    return any(np.size(v) > 1 and np.all(np.asarray(v) == np.ravel(v)[0]) for v in parts)
+
+
 def beside(case: Case, rng: np.random.Generator, name: str) -> Case:
-    """A generic point near ``case``: same shapes, signs and magnitudes; the upstream is left to be drawn."""
+    """A generic point near ``case``: same shapes, signs and magnitudes.
+
+    The upstream is kept where it is generic: the user may have given the only kind that is supported.
+    """
     moved = {k: _moved(v, rng) for k, v in case.primals.items() if differentiable(v)}
-    return replace(case.at(moved), name=name, upstream=None)
+    return replace(case.at(moved), name=name, upstream=None if _uniform(case) else case.upstream)
 
 
 def _moved(v: Array, rng: np.random.Generator) -> Array:
