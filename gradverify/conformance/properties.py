@@ -1,0 +1,219 @@
+"""Every invariant on generated cases of every op that a target has; failures shrink to the smallest case."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import hypothesis
+from hypothesis.errors import Flaky, Unsatisfiable
+
+from gradverify import registry, strategies
+from gradverify.bench import LiveBench
+from gradverify.conformance.asking import ask_invariant
+from gradverify.conformance.code import as_code
+from gradverify.conformance.target import Driven, capabilities_of, load_target
+from gradverify.errors import AdapterError, UsageError
+from gradverify.judge import judge
+from gradverify.registry import Entry
+from gradverify.report import Report
+from gradverify.types import Case, Finding, Verdict, rng_for
+
+
+def check_invariants(
+    target: Any,
+    *,
+    invariants: Sequence[str] | None = None,
+    ops: Sequence[str] | None = None,
+    max_examples: int = 10,
+    dtype: str = "float64",
+    seed: int = 0,
+) -> Report:
+    """Properties that need no oracle, on cases that Hypothesis generates and shrinks: one row per invariant and op.
+
+    target        a Target, ``"package.module:name"``, or the adapter of a single op together with ``ops=["that op"]``
+    invariants    names (``gradverify list invariants``); default: all
+    ops           names of ops of the catalogue; default: all that the target supports
+    max_examples  per invariant and op
+    A failing row shows the smallest case that was found, as code that runs, in its notes.
+    Raises UsageError for unknown names, and for a target that does not say which ops it has when ``ops`` is not given.
+    """
+    start = time.perf_counter()
+    spec = target if isinstance(target, str) else _importable(target)
+    found = load_target(target) if isinstance(target, str) else target
+    if ops is None and not hasattr(found, "supports"):
+        raise UsageError(f"{found.name} does not say which ops it has; name them, for example ops=['relu']")
+    wanted = list(strategies.ops() if ops is None else ops)
+    for op in wanted:
+        strategies.cases(op)  # raises for an op that has no strategy
+    entries = registry.invariant.entries() if invariants is None else [registry.invariant[n] for n in invariants]
+    reasons = {e.name: capabilities_of(found).reason(e.name) for e in entries}
+    findings = [_row(found, e, "", Verdict.SKIPPED, why=reasons[e.name]) for e in entries if reasons[e.name]]
+    for op in wanted:
+        asked = [e for e in entries if not reasons[e.name] and (not e.meta.get("ops") or op in e.meta["ops"])]
+        if asked:
+            findings += _Search(found, op, dtype, max_examples, seed, spec).findings(asked)
+    return Report.of(
+        findings, seconds=time.perf_counter() - start, seed=seed, adapter=found.name, examples=max_examples
+    )
+
+
+class _Broken(Exception):
+    """An example breaks an invariant."""
+
+
+@dataclass
+class _Tally:
+    """What the examples said about one invariant."""
+
+    entry: Entry[Any]
+    tried: int = 0
+    compared: int = 0
+    resolution: float = 0.0
+    seconds: float = 0.0
+    vague: str = ""
+    broken: Case | None = None
+    reason: str = ""
+
+    def ask(self, bench: LiveBench) -> None:
+        """One example. Raises _Broken when it breaks the invariant."""
+        self.tried += 1
+        start = time.perf_counter()
+        bench.rng = rng_for(bench.seed, bench.adapter.name, bench.case.name)  # as if it were asked alone
+        try:
+            for m in self.entry.item(bench):
+                found = judge(m)
+                if found.verdict is Verdict.FAIL:
+                    self._break(bench.case, f"{m.of}: {found.why}")
+                if found.verdict is Verdict.PASS:
+                    self.compared += found.n_compared
+                    self.resolution = max(self.resolution, found.resolution or 0.0)
+                else:
+                    self.vague = found.why
+        except AdapterError as error:
+            self._break(bench.case, str(error))
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def _break(self, case: Case, reason: str) -> NoReturn:
+        self.broken, self.reason = replace(case, upstream=None), reason  # the upstream is drawn again, the same
+        raise _Broken
+
+
+@dataclass
+class _Search:
+    """All invariants on one op: first on the same generated cases, then those that broke by themselves, to shrink."""
+
+    target: Any
+    op: str
+    dtype: str
+    max_examples: int
+    seed: int
+    spec: str
+
+    def findings(self, entries: Sequence[Entry[Any]]) -> Iterator[Finding]:
+        """One row for an invariant that held; else the rows of the smallest case that breaks it."""
+        tallies = [_Tally(e) for e in entries]
+        reason = self._drive(tallies, stop=False)
+        for tally in tallies:
+            if reason:
+                yield _row(self.target, tally.entry, self._name, Verdict.ERROR, of="generated cases", why=reason)
+            elif tally.broken is not None:
+                alone = _Tally(tally.entry)
+                self._drive([alone], stop=True)
+                yield from self._failures(alone if alone.broken is not None else tally)
+            elif tally.tried:
+                yield self._held(tally)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.op}/generated" + ("" if self.dtype == "float64" else f"/{self.dtype}")
+
+    def _drive(self, tallies: Sequence[_Tally], *, stop: bool) -> str:
+        """Ask on generated cases; with ``stop``, shrink the first that breaks. Returns why it cannot be driven."""
+        adapter = Driven(self.target)
+        reason = ""
+
+        @hypothesis.seed(self.seed)
+        @hypothesis.settings(
+            max_examples=self.max_examples,
+            database=None,
+            deadline=None,
+            print_blob=False,
+            report_multiple_bugs=False,
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(strategies.cases(self.op, dtype=self.dtype))
+        def hunt(drawn: Case) -> None:
+            nonlocal reason
+            case = replace(drawn, name=self._name)
+            asked = [t for t in tallies if t.entry.meta.get("applies", _always)(case) and (stop or t.broken is None)]
+            hypothesis.assume(asked and adapter.supports(case))
+            try:
+                bench = LiveBench(adapter, case, seed=self.seed)
+                bench.gradients()
+            except AdapterError as error:
+                reason = reason or str(error)
+                return
+            for tally in asked:
+                try:
+                    tally.ask(bench)
+                except _Broken:
+                    if stop:
+                        raise
+
+        with contextlib.suppress(_Broken, Flaky, Unsatisfiable):  # flaky: it answers differently when asked again
+            hunt()
+        return reason
+
+    def _held(self, tally: _Tally) -> Finding:
+        of = f"{tally.tried} generated cases"
+        spent: dict[str, Any] = {"seconds": tally.seconds, "facts": {"examples": tally.tried}, "of": of}
+        if tally.compared:
+            return _row(self.target, tally.entry, self._name, Verdict.PASS, n_compared=tally.compared,
+                        resolution=tally.resolution, **spent)  # fmt: skip
+        if tally.vague:
+            return _row(self.target, tally.entry, self._name, Verdict.INCONCLUSIVE, why=tally.vague, **spent)
+        return _row(self.target, tally.entry, self._name, Verdict.SKIPPED, why="nothing to measure here", **spent)
+
+    def _failures(self, tally: _Tally) -> Iterator[Finding]:
+        case = tally.broken
+        assert case is not None  # the caller has looked
+        name = tally.entry.name
+        code = as_code(case, target=self.spec, invariant=name, seed=self.seed)
+        note = f"the smallest case that was found, as code:\n{code}"
+        facts = {"examples": tally.tried, "code": code}
+        repeat = (
+            f"check_invariants({self.spec!r}, invariants=[{name!r}], ops=[{self.op!r}], "
+            f"dtype={self.dtype!r}, seed={self.seed})"
+        )
+        rows = [f for f in ask_invariant(self.target, case, name, seed=self.seed) if f.verdict is Verdict.FAIL]
+        for f in rows:
+            yield replace(f, notes=(*f.notes, note), facts={**f.facts, **facts}, repeat=repeat, seconds=tally.seconds)
+        if not rows:
+            more: dict[str, Any] = {"facts": facts, "repeat": repeat, "seconds": tally.seconds}
+            yield _row(self.target, tally.entry, case.name, Verdict.FAIL, of="generated cases", why=tally.reason,
+                       n_compared=1, n_wrong=1, notes=(note,), **more)  # fmt: skip
+
+
+def _always(case: Case) -> bool:  # noqa: ARG001  (an invariant without ``applies`` speaks about every case)
+    return True
+
+
+def _row(target: Any, entry: Entry[Any], case: str, verdict: Verdict, *, of: str = "", **more: Any) -> Finding:
+    return Finding(adapter=target.name, case=case, check=entry.name, of=of, verdict=verdict, **more)
+
+
+def _importable(target: Any) -> str:
+    """``package.module:name`` of a target that is an attribute of the module of its class, else ""."""
+    home = type(target).__module__
+    module = sys.modules.get(home)
+    for name, value in vars(module).items() if module is not None else ():
+        if value is target:
+            return f"{home}:{name}"
+    return ""

@@ -1,0 +1,1 @@
+"""Targets that come with gradverify: the reference, torch and HIPS autograd."""
