@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -102,33 +103,37 @@ def _played(bench: LiveBench, known: _Known) -> list[Found]:
 
 def _what_if(bench: LiveBench, known: _Known) -> Iterator[Found]:
     """(name of a bug: where, the gradients that the forward would have with it) for those that explain a primal."""
-    from gradverify.tracing.whatif import hypotheses
+    from gradverify.tracing.whatif import hypotheses, replacements
 
     end, left = time.monotonic() + SECONDS, PASSES
     try:
         with quiet():
-            network = _network(bench)
+            network = _network(bench, {})
     except (GradverifyError, RuntimeError, TypeError, ValueError, AttributeError, KeyError, NotImplementedError):
         return
     cuts: list[Cut] = []
+    complete = False
     with quiet():
-        for played in hypotheses(network):
+        every = chain(replacements(network, lambda new: _network(bench, new)), hypotheses(network))
+        for played in chain(_elsewhere(bench, known), every):
             left -= 1
             if left < 0 or time.monotonic() > end:
                 break
             found = known.explained(played.gradients)
             if found & set(known.failing):
-                yield f"{played.cause}: {played.words}", played.gradients
+                samples = played.cause == "missing-term" and played.of > 1 and played.of in _batch(bench)
+                yield f"{'dropped-samples' if samples else played.cause}: {played.words}", played.gradients
                 if found == set(known.got):
-                    left = min(left, MORE)
+                    left, complete = min(left, MORE), True
             elif played.cut:
                 cut = Cut(played.words, {k: known.want[k] - played.gradients[k] for k in known.want})
                 cuts.append(cut)
                 if (weighted := _weighted(cut, known)) is not None:
                     yield weighted
                     if known.explained(weighted[1]) == set(known.got):
-                        left = min(left, MORE)
-        yield from _pairs(cuts, known)
+                        left, complete = min(left, MORE), True
+        if not complete:
+            yield from _pairs(cuts, known)
 
 
 @dataclass(frozen=True)
@@ -188,11 +193,36 @@ def _pairs(cuts: list[Cut], known: _Known) -> Iterator[Found]:
                 return
 
 
-def _network(bench: LiveBench) -> Any:
-    """The recorded forward with the upstream of the case."""
+def _batch(bench: LiveBench) -> set[int]:
+    """Lengths of leading axes of the data."""
+    data = [v for v in bench.case.constants.values() if isinstance(v, np.ndarray)] or list(bench.case.primals.values())
+    return {len(v) for v in data if np.ndim(v)}
+
+
+def _elsewhere(bench: LiveBench, known: _Known) -> Iterator[Any]:
+    """A function entry by entry whose derivative is taken at its own value."""
+    from gradverify.tracing.whatif import Played
+
+    out = bench.out
+    if len(known.got) != 1 or not isinstance(out, np.ndarray):
+        return
+    (name,) = known.got
+    if out.shape != known.got[name].shape or np.array_equal(out, bench.case.primals[name]):
+        return
+    try:
+        gradients = _network(bench, {name: np.asarray(out, dtype=float)}).right
+    except (GradverifyError, RuntimeError, TypeError, ValueError, AttributeError, KeyError, NotImplementedError):
+        return
+    yield Played(cause="derivative-of-activation-not-preactivation",
+                 words="the derivative of forward at its value instead of at its argument", gradients=gradients)  # fmt: skip
+
+
+def _network(bench: LiveBench, new: Mapping[str, Array]) -> Any:
+    """The recorded forward with the upstream of the case, some primals replaced."""
     consultation = bench.consultation
     assert consultation is not None  # asked for in evidence_of
     case, truth = consultation.forward.case, bench.truth
+    case = case.at({k: np.asarray(v, dtype=case.primals[k].dtype) for k, v in new.items()}) if new else case
     call: Callable[..., Any] = truth.call  # type: ignore[union-attr]  # an autodiff exists, so the truth has one
     if getattr(truth, "framework", "numpy") == "torch":
         return _torch_network(truth, call, case)
@@ -221,5 +251,3 @@ def _torch_network(truth: Any, call: Callable[..., Any], case: Any) -> Any:
         outs = leaves(call(given, case.constants))
     weights = {k: torch.tensor(np.asarray(w, float), device=device) for k, w in leaves(case.upstream).items()}
     return Network(leaf, {k: outs[k] for k in weights}, weights, marks)
-
-

@@ -39,8 +39,8 @@ def name_causes(m: Measurement, ev: Evidence) -> tuple[Cause, ...]:
         played = _Once(ev.what_if())
         ev = replace(ev, what_if=lambda: iter(played))
     found = [c for e in registry.cause.entries() if (c := e.item(m, ev)) is not None]
-    names = {c.name for c in found}
-    kept = [c for c in found if not LESS_SPECIFIC.get(c.name, set()) & names]
+    sure = {c.name: c.confidence for c in found}
+    kept = [c for c in found if not any(sure.get(n, 0.0) >= c.confidence for n in LESS_SPECIFIC.get(c.name, ()))]
     kept = [c for c in kept if c.name not in LAST] or kept
     return tuple(sorted(kept, key=lambda c: (-c.confidence, c.name)))
 

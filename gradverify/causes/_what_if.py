@@ -10,10 +10,8 @@ from gradverify.causes._tools import Pair, pair, pairs, proportional
 from gradverify.types import Array, Cause, Evidence, Measurement
 
 #: between hypotheses that explain the same gradients the simpler one comes first; so much is taken off the others
-LESS = {"missing-activation-derivative": 0.0, "softmax-elementwise": 0.0, "transposed": 0.002, "wrong-mask": 0.004,
+LESS = {"missing-activation-derivative": 0.0, "softmax-elementwise": 0.0, "dropped-samples": 0.0, "transposed": 0.002, "wrong-mask": 0.007,
         "missing-term": 0.006, "sign": 0.02, "scale": 0.01}  # fmt: skip
-#: names that a hypothesis may give to a gradient that is the wanted one times a number
-OF_A_FACTOR = frozenset({"sign", "scale"})
 
 
 def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> Cause | None:
@@ -24,7 +22,7 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
     p = pair(m, ev)
     if p is None or not p.alike or ev.what_if is None or not np.any(p.got):
         return None
-    plain = name not in OF_A_FACTOR and proportional(p.got, p.want, p.tol) is not None
+    plain = proportional(p.got, p.want, p.tol) is not None  # then a factor says it in simpler words
     best: Cause | None = None
     for label, gradients in ev.what_if():
         kind, _, where = label.partition(":")

@@ -20,6 +20,15 @@ def cross_entropy_twice(m: Measurement, ev: Evidence) -> Cause | None:
     if found is not None or p is None or not p.alike or p.name not in ev.case.primals or p.got.size < 3:
         return found
     z = np.asarray(ev.case.primals[p.name], dtype=float)
+    a = 1 / (1 + np.exp(-np.clip(z, -700, 700)))
+    if z.shape == p.want.shape and p.is_(p.want * a * (1 - a)):
+        return Cause(
+            name="cross-entropy-twice",
+            evidence=f"got is want times s (1 - s), s the sigmoid of {p.name}, in all {p.got.size} entries",
+            suggestion="s - y already is the gradient at the logits: do not multiply it by the derivative of the "
+            "sigmoid again",
+            confidence=0.97,
+        )
     for axis in (a for a, n in enumerate(z.shape) if n > 1 and np.any(p.got)):
         e = np.exp(z - z.max(axis=axis, keepdims=True))
         s = e / e.sum(axis=axis, keepdims=True)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
+
 import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import Pair, batch_sizes, experiment, pair, pairs
+from gradverify.causes._what_if import played_through
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
+
+
+SUGGESTION = "let the loop run over the whole batch, and add (+=) every sample's contribution"
 
 
 @registry.cause("dropped-samples")
@@ -15,6 +21,11 @@ def dropped_samples(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None or not p.alike:
         return None
+    played = played_through(m, ev, "dropped-samples", SUGGESTION)
+    if played is not None:
+        return played
+    if (evidence_of_part := _picked(p, ev)) is not None:
+        return Cause(name="dropped-samples", evidence=evidence_of_part, suggestion=SUGGESTION, confidence=0.93)
     for b, where in batch_sizes(ev).items():
         found = _rows(p, b, where) or _outer(p, b, ev) or _blind(p, b, ev)
         if found:
@@ -22,9 +33,34 @@ def dropped_samples(m: Measurement, ev: Evidence) -> Cause | None:
             return Cause(
                 name="dropped-samples",
                 evidence=evidence,
-                suggestion="let the loop run over the whole batch, and add (+=) every sample's contribution",
+                suggestion=SUGGESTION,
                 confidence=confidence,
             )
+    return None
+
+
+def _picked(p: Pair, ev: Evidence) -> str | None:
+    """The upstream summed over some axes but taken at one index of others, where want is the whole sum."""
+    for name, v in leaves(ev.upstream).items():
+        u = np.asarray(v, dtype=float)
+        if not p.want.ndim < u.ndim <= 4:
+            continue
+        for kept in combinations(range(u.ndim), p.want.ndim):
+            rest = [a for a in range(u.ndim) if a not in kept]
+            if tuple(u.shape[a] for a in kept) != p.want.shape:
+                continue
+            if not np.all(np.abs(u.sum(axis=tuple(rest)) - p.want) <= p.tol * 4):
+                continue
+            for how in product((None, 0, -1), repeat=len(rest)):
+                part = u
+                for axis, k in sorted(zip(rest, how, strict=True), reverse=True):
+                    part = part.sum(axis=axis) if k is None else part.take(k, axis=axis)
+                if any(k is not None for k in how) and p.is_(part, 4.0):
+                    said = ", ".join(
+                        f"{'summed over' if k is None else 'first of' if k == 0 else 'last of'} axis {a}"
+                        for a, k in zip(rest, how, strict=True)
+                    )
+                    return f"got is the upstream {name}, {said}; want is its sum".replace(" ,", ",")
     return None
 
 

@@ -23,6 +23,14 @@ def extra_term(m: Measurement, ev: Evidence) -> Cause | None:
     if ev.check == "linear-in-upstream":
         return _not_linear(m, ev)
     p = pair(m, ev)
+    if p is not None and p.alike and not np.any(p.want):
+        return Cause(
+            name="extra-term",
+            evidence=f"the derivative by {p.name} is 0 in all {p.got.size} entries; got reaches "
+            f"{np.max(np.abs(p.got)):.3g} in {int(np.sum(p.wrong))} of them",
+            suggestion=SUGGESTION,
+            confidence=0.9,
+        )
     found = next((t for t in terms(p, ev) if t.extra), None) if p is not None else None
     if found is None:
         return played_through(m, ev, "extra-term", SUGGESTION)

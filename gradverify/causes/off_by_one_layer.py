@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import pair, pairs
+from gradverify.causes._tools import Pair, pair, pairs
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
 
@@ -20,7 +22,7 @@ def off_by_one_layer(m: Measurement, ev: Evidence) -> Cause | None:
         return None
     alike = [q for q in pairs(ev).values() if q.want.shape == p.want.shape and q.alike and np.any(q.signal)]
     if len(alike) < 3:
-        return played_through(m, ev, "off-by-one-layer", SUGGESTION)
+        return _numbered(p, alike) or played_through(m, ev, "off-by-one-layer", SUGGESTION)
     names = [q.name for q in alike]
     i = names.index(p.name) if p.name in names else -1
     for step in (1, -1):
@@ -35,3 +37,17 @@ def off_by_one_layer(m: Measurement, ev: Evidence) -> Cause | None:
                 confidence=0.95 if shifted > 1 else 0.7,
             )
     return played_through(m, ev, "off-by-one-layer", SUGGESTION)
+
+
+def _numbered(p: Pair, alike: list[Pair]) -> Cause | None:
+    """b1 gets the gradient of b2, which keeps its own."""
+    for q in alike:
+        same = re.sub(r"\d+", "#", q.name) == re.sub(r"\d+", "#", p.name)
+        if q.name != p.name and same and p.is_(q.want) and not q.is_(p.want):
+            return Cause(
+                name="off-by-one-layer",
+                evidence=f"the gradient of {p.name} is the one wanted for {q.name}, in all {p.got.size} entries",
+                suggestion=SUGGESTION,
+                confidence=0.88,
+            )
+    return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import pair, pairs
+from gradverify.causes._tools import Pair, pair, pairs
 from gradverify.causes._what_if import played_through
-from gradverify.types import Cause, Evidence, Measurement
+from gradverify.types import Cause, Evidence, Measurement, leaves
 
 
 SUGGESTION = "check the order in which gradients are returned, axes are moved and flipped, and loops run backwards"
@@ -31,6 +31,8 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
                 + (", and the other way round: they are swapped" if back else ""),
                 0.94 if back else 0.85,
             )
+    if (words := _repeated(p, ev)) is not None:
+        return _cause(words, 0.9)
     if int(np.sum(p.signal)) < 3 or np.ptp(p.want) <= 8 * np.max(p.tol):
         return None
     for axis in range(p.want.ndim):
@@ -44,6 +46,25 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
         return _cause("got is want read backwards", 0.9)
     if np.all(np.abs(np.sort(p.got, axis=None) - np.sort(p.want, axis=None)) <= np.max(p.tol)):
         return _cause(f"the {p.got.size} numbers of got are those of want in another order", 0.75)
+    return None
+
+
+def _repeated(p: Pair, ev: Evidence) -> str | None:
+    """The upstream of a tile, summed as if it were that of a repetition, or the other way round."""
+    for v in leaves(ev.upstream).values():
+        u = np.asarray(v, dtype=float)
+        n = p.want.ndim
+        if u.ndim != n or not n or u.size <= p.want.size or any(a % b for a, b in zip(u.shape, p.want.shape, strict=True)):
+            continue
+        times = [a // b for a, b in zip(u.shape, p.want.shape, strict=True)]
+        sums = {}
+        for which in ("tile", "repetition"):
+            pairs_ = zip(times, p.want.shape, strict=True)
+            split = [k for t, s in pairs_ for k in ((t, s) if which == "tile" else (s, t))]
+            sums[which] = u.reshape(split).sum(axis=tuple(range(0 if which == "tile" else 1, 2 * n, 2)))
+        for right, wrong in (("tile", "repetition"), ("repetition", "tile")):
+            if np.all(np.abs(sums[right] - p.want) <= 4 * p.tol) and p.is_(sums[wrong], 4.0):
+                return f"got sums the upstream as that of a {wrong}; want is that of a {right}"
     return None
 
 

@@ -43,6 +43,24 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
                 suggestion=SUGGESTION,
                 confidence=0.94 if _last(p, index, ev) else 0.5,
             )
+    return _overwritten(p, ev)
+
+
+def _overwritten(p: Pair, ev: Evidence) -> Cause | None:
+    """What is written to an index that is written again later has no effect, and its gradient is zero."""
+    for name, index in {**dict(ev.case.constants), **dict(ev.case.primals)}.items():
+        if not isinstance(index, np.ndarray) or index.dtype.kind not in "iu" or index.shape != p.want.shape[:1]:
+            continue
+        later = np.array([i in index[k + 1 :] for k, i in enumerate(index)]) if index.size <= 10_000 else np.zeros(1)
+        rows = np.any(p.wrong.reshape(len(p.want), -1), axis=1)
+        if np.any(later) and np.array_equal(rows, later) and not np.any(p.want[rows]):
+            return Cause(
+                name="repeated-indices",
+                evidence=f"only rows {', '.join(map(str, np.flatnonzero(rows)[:5]))} of {p.name} are wrong: {name} "
+                "names their place again later, so that they are overwritten and their gradient is 0",
+                suggestion="of several writes to one place only the last has a gradient",
+                confidence=0.94,
+            )
     return None
 
 

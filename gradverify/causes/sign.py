@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import elsewhere, pair
+from gradverify.causes._tools import Pair, elsewhere, pair
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
 
@@ -19,11 +19,25 @@ def sign(m: Measurement, ev: Evidence) -> Cause | None:
     if p is None or not p.alike or not np.any(p.signal):
         return played_through(m, ev, "sign", SUGGESTION)
     if not p.is_(-p.want):
-        return played_through(m, ev, "sign", SUGGESTION)
+        return played_through(m, ev, "sign", SUGGESTION) or _some(p)
     n = int(np.sum(p.signal))
     return Cause(
         name="sign",
         evidence=f"got / want = -1 in all {n} entries{elsewhere(ev, p, -1.0)}",
         suggestion=SUGGESTION,
         confidence=0.95 if n > 1 else 0.75,
+    )
+
+
+def _some(p: Pair) -> Cause | None:
+    """The wrong entries, and they alone, have the other sign."""
+    wrong = p.wrong
+    if not np.any(wrong) or not np.all(p.signal[wrong]) or not np.all(np.abs(p.got + p.want)[wrong] <= p.tol[wrong]):
+        return None
+    n, first = int(np.sum(wrong)), [int(i) for i in np.argwhere(wrong)[0]]
+    return Cause(
+        name="sign",
+        evidence=f"got = -want in all {n} wrong entries, the first at {first}; the other {p.got.size - n} are right",
+        suggestion=SUGGESTION,
+        confidence=0.85,
     )

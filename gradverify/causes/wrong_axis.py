@@ -46,6 +46,18 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
         for words, value in (("the sum", total), ("the mean", mean)):
             if abs(p.got.flat[0] - value) <= np.max(p.tol) * p.got.size:
                 return _cause(f"all {p.got.size} entries of got are {words} of the wanted ones", 0.9)
+    for words, source in sources.items():
+        if not words.startswith("the upstream") or not p.alike or p.got.size < 3 or not np.all(np.isfinite(source)):
+            continue
+        if source.ndim == p.got.ndim + 1:
+            for a in range(source.ndim):
+                if p.is_(source.sum(axis=a), 4.0):
+                    return _cause(f"got is {words} summed over axis {a} in all {p.got.size} entries; want is not", 0.9)
+        if source.ndim + 1 == p.got.ndim:
+            for a in range(p.got.ndim):
+                wide = np.expand_dims(source, a)
+                if np.broadcast_shapes(wide.shape, p.got.shape) == p.got.shape and p.is_(wide + np.zeros(p.got.shape)):
+                    return _cause(f"got is {words} repeated along axis {a} in all {p.got.size} entries", 0.9)
     if (
         p.got.shape != p.want.shape
         and p.got.ndim == p.want.ndim == 1

@@ -50,6 +50,7 @@ class Trace:
     jvp    tangents by primal (a missing one is zero) -> derivative of ``out`` along them
     kinks  where the point lies exactly on a kink or tie: "maximum: 3 ties", "abs at 0: 1 entries"
     nodes  the nonlinear nodes in order of execution: "tanh #0", "exp #0", "tanh #1"; ``bend`` counts them from 0
+    stops  the tolerance that an iteration inside stops at (a scalar was compared with it), 0 where there is none
     notes  what was done otherwise than asked: down-casts that were not rounded, primals that ``out`` does not use
     network  upstream -> the recorded graph, on which bugs of backward can be played through (``whatif``)
     """
@@ -60,6 +61,7 @@ class Trace:
     kinks: tuple[str, ...]
     nodes: tuple[str, ...]
     notes: tuple[str, ...]
+    stops: float = 0.0
     network: Callable[[Out], Network]
 
 
@@ -125,6 +127,7 @@ def trace(
         kinks=kinks,
         nodes=tuple(tape.nodes),
         notes=(*tape.notes, *graph.unused()),
+        stops=tape.stops,
         network=lambda upstream: graph.network(upstream, tape.marks or ()),
     )
     if bend is not None and bend[0] >= len(tape.nodes):

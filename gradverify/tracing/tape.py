@@ -34,6 +34,7 @@ class Tape:
         self.ties = ties
         self.bend = bend
         self.nodes: list[str] = []
+        self.stops = 0.0  #: the largest small number that a scalar was compared with: a solver's tolerance
         self.notes: dict[str, None] = {}
         self.escapes: list[Escaped] = []
         self.floats: list[tuple[Any, Any, int, str]] = []  # (the very object given out, its array, clock then, line)

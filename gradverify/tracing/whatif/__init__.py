@@ -11,11 +11,14 @@ products    an operand transposed, left out, or of the neighbouring layer
 unary       a derivative left out, at the wrong point, of the neighbouring layer; masks
 softmaxes   the softmax entry by entry, or twice
 axes        sums over, and broadcasts along, the wrong axis; indices that overwrite each other
+moves       reshapes for transposes, Fortran order, a maximum that every entry gets
+replaced    a primal enters backward transposed, flipped, or as its neighbour
 ==========  ================================================================================
 """
 
 from gradverify.tracing.whatif.edits import Played, hypotheses
 from gradverify.tracing.whatif.graph import Network
+from gradverify.tracing.whatif.replaced import Retrace, replacements
 from gradverify.tracing.whatif.sites import Mark, marked
 
-__all__ = ["Mark", "Network", "Played", "hypotheses", "marked"]
+__all__ = ["Mark", "Network", "Played", "Retrace", "hypotheses", "marked", "replacements"]

@@ -142,5 +142,14 @@ def _gather(node: Node, name: str) -> Iterator[Edit]:
         at = torch.tensor(list(last_of.values()))
         return torch.zeros(shape, dtype=g.dtype).index_copy(axis, keys, values.index_select(axis, at))
 
+    n = int(index.unique().numel())
+    if name == "IndexSelectBackward0" and index.numel() % n == 0 and (index.bincount() == index.numel() // n).all():
+        k = index.numel() // n
+        if torch.equal(index, torch.arange(n).repeat(k)):
+            yield _edit("permuted", "a tile summed as if its entries were repeated one by one", "tile", node, 0,
+                        lambda g, shape: g.reshape(n, k).sum(1).reshape(shape))  # fmt: skip
+        elif torch.equal(index, torch.arange(n).repeat_interleave(k)):
+            yield _edit("permuted", "a repetition summed as if it were a tile", "repeat", node, 0,
+                        lambda g, shape: g.reshape(k, n).sum(0).reshape(shape))  # fmt: skip
     yield _edit("repeated-indices", "an index that occurs several times keeps its last contribution only", "last",
                 node, 0, last)  # fmt: skip

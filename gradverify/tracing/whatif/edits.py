@@ -21,6 +21,7 @@ class Edit:
     kind    edits of one kind and one line are made together
     node    where; its line is said
     cut     a way is cut: the rest of the gradient is kept, so that other factors than 0 can be tried too
+    of      among how many equal calls or uses something is kept or lost: it may be the number of samples
     """
 
     cause: str
@@ -41,6 +42,7 @@ class Played:
     gradients: Mapping[str, Array]
     cut: bool = False
     together: int = 1
+    of: int = 0
 
 
 Family = Callable[[Network], Iterator[Edit]]
@@ -52,6 +54,8 @@ def hypotheses(network: Network) -> Iterator[Played]:
     calls: dict[Any, list[Edit]] = {}
     for family in _families():
         for edit in family(network):
+            if edit.node not in network.users:
+                continue  # computed and not used
             inner, full, _ = network.place(edit.node)
             groups.setdefault((inner, edit.kind), []).append(edit)
             calls.setdefault((full, edit.kind), []).append(edit)
@@ -59,12 +63,13 @@ def hypotheses(network: Network) -> Iterator[Played]:
     several = {k: e for k, e in groups.items() if len(e) > 1}
     yield from _all(network, [(e, _which(e, "")) for e in calls.values() if not any(e == g for g in groups.values())])
     for e in several.values():
-        yield from _all(network, [(e[1:], ", in all but the last call")] if e[0].cut else [])
-        yield from _all(network, [(e[:-1], ", in all but the first call")] if e[0].cut and len(e) > 2 else [])
+        yield from _all(network, [(e[1:], ", in all but the last call")] if e[0].cut else [], of=len(e))
+        both = e[0].cut and len(e) > 2
+        yield from _all(network, [(e[:-1], ", in all but the first call")] if both else [], of=len(e))
     for e in several.values():
         yield from _all(network, list(_by_depth(network, e)))
     for e in several.values():
-        yield from _all(network, [([one], f", in call {len(e) - k} of {len(e)}") for k, one in enumerate(e)])
+        yield from _all(network, [([one], f", in call {len(e) - k} of {len(e)}") for k, one in enumerate(e)], of=len(e))
 
 
 def _by_depth(network: Network, edits: Sequence[Edit]) -> Iterator[tuple[Sequence[Edit], str]]:
@@ -89,7 +94,7 @@ def _which(edits: Sequence[Edit], default: str) -> str:
     return default if len(edits) > 1 else ", in one call"
 
 
-def _all(network: Network, sets: Sequence[tuple[Sequence[Edit], str]]) -> Iterator[Played]:
+def _all(network: Network, sets: Sequence[tuple[Sequence[Edit], str]], of: int = 0) -> Iterator[Played]:
     for edits, which in sets:
         gradients = played(network, edits)
         if gradients is None:
@@ -100,7 +105,7 @@ def _all(network: Network, sets: Sequence[tuple[Sequence[Edit], str]]) -> Iterat
         if len(edits) > 1 and not which:
             which = f", in all {len(edits)} calls"
         yield Played(
-            cause=first.cause, words=said + which, gradients=gradients, cut=first.cut, together=len(edits)
+            cause=first.cause, words=said + which, gradients=gradients, cut=first.cut, together=len(edits), of=of
         )
 
 
@@ -123,6 +128,6 @@ def played(network: Network, edits: Sequence[Edit]) -> dict[str, Array] | None:
 
 
 def _families() -> Sequence[Family]:
-    from gradverify.tracing.whatif import axes, paths, products, softmaxes, unary
+    from gradverify.tracing.whatif import axes, moves, paths, products, softmaxes, unary
 
-    return (unary.edits, softmaxes.edits, products.edits, paths.edits, axes.edits)
+    return (unary.edits, softmaxes.edits, products.edits, paths.edits, axes.edits, moves.edits)

@@ -22,6 +22,8 @@ WHAT = {
 
 def edits(network: Network) -> Iterator[Edit]:
     """Every edge that is not the only way: one input of several, or one use of several."""
+    yield from _alone(network)
+    yield from _overwritten(network)
     for node in network.nodes:
         inputs = network.live(node)
         first = node.next_functions[inputs[0]] if inputs else None
@@ -39,6 +41,61 @@ def edits(network: Network) -> Iterator[Edit]:
                     cause="missing-term", words=_words(network, node, i), kind=f"cut {i} {node.name()}", node=node,
                     post={node: _zero(i)}, cut=True,
                 )  # fmt: skip
+
+
+def _alone(network: Network) -> Iterator[Edit]:
+    """Of three or more uses of one value only one counts, or one is lost."""
+    for node in network.nodes:
+        users = network.users[node]
+        if not 2 < len(users) <= 3 * MANY:
+            continue
+        name = network.primal(node)
+        for k in sorted({0, 1, len(users) - 2, len(users) - 1}):
+            post: dict[Node, list[int]] = {}
+            for j, (user, i) in enumerate(users):
+                if j != k:
+                    post.setdefault(user, []).append(i)
+            yield Edit(
+                cause="missing-term", words=f"only use {k + 1} of {len(users)} of {name or 'a value made'} counted",
+                kind=f"alone {k}", node=node, post={u: _zero(*places) for u, places in post.items()},
+            )  # fmt: skip
+
+
+def _overwritten(network: Network) -> Iterator[Edit]:
+    """Parts of one value are used several times, and a later (or an earlier) use overwrites the others: = for +=."""
+    for node in network.nodes:
+        users = network.users[node]
+        if len(users) < 3 or len({u for u, _ in users}) < len(users):
+            continue
+        name = network.primal(node)
+        for which, order in (("last", users), ("first", users[::-1])):
+            yield Edit(
+                cause="missing-term",
+                words=f"every entry of {name or 'a value made'} keeps the contribution of its {which} use only",
+                kind=f"overwritten {which}", node=node, **_overwriting(node, order),
+            )  # fmt: skip
+
+
+def _overwriting(node: Node, order: list[tuple[Node, int]]) -> dict[str, Any]:
+    kept: dict[Node, Any] = {}
+
+    def keeping(user: Node, i: int) -> Post:
+        def hook(inputs: list[Any], _: object) -> None:
+            if inputs[i] is not None:
+                kept[user] = inputs[i]
+                inputs[i] = torch.zeros_like(inputs[i])
+
+        return hook
+
+    def joined(arriving: list[Any]) -> None:
+        total = torch.zeros_like(arriving[0])
+        for user, _ in order:
+            if user in kept:
+                new = kept.pop(user).expand(total.shape)
+                total = torch.where(new != 0, new, total)
+        arriving[0] = total
+
+    return {"post": {user: keeping(user, i) for user, i in order}, "pre": {node: joined}}
 
 
 def _squares(network: Network, node: Node, inputs: list[int]) -> bool:

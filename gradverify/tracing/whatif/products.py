@@ -24,6 +24,10 @@ def edits(network: Network) -> Iterator[Edit]:
         yield from _matrix(network, node, products[max(0, k - 1) : k] + products[k + 1 : k + 2])
     for node in network.nodes:
         name = node.name()
+        if name in ("MmBackward0", "MulBackward0") and len(network.live(node)) > 1:
+            yield from _both(network, node)
+        if name.startswith(("Tril", "Triu")):
+            yield _new("wrong-mask", f"the mask of {name[:4].lower()} left out", "mask-out", node, 0, lambda g: g)
         if name == "MulBackward0":
             yield from _times(network, node)
         elif name == "DivBackward0":
@@ -85,6 +89,8 @@ def _matrix(network: Network, node: Node, neighbours: list[Node]) -> Iterator[Ed
                        lambda g: (a.mT @ g).mT)  # fmt: skip
         if n == m:
             yield _new("transposed", "what arrives transposed", "arriving", node, right, lambda g: a.mT @ g.mT)
+        if a.ndim == 2 and n > 1:
+            yield from _one_row(node, right, a)
         for other in neighbours:
             a2 = getattr(other, MATRIX[other.name()][1][0]) if MATRIX[other.name()][0][1] in network.live(other) else None
             if a2 is not None and a2.shape == a.shape and not torch.equal(a2, a):
@@ -94,8 +100,43 @@ def _matrix(network: Network, node: Node, neighbours: list[Node]) -> Iterator[Ed
                                    f"neighbour{words}", node, right, lambda g, c=c: c.mT @ g)  # fmt: skip
 
 
+def _one_row(node: Node, i: int, a: Tensor) -> Iterator[Edit]:
+    """Of the sum over the rows (samples) only one term, alone or for all."""
+    n = a.shape[0]
+    for words, k in (("first", 0), ("last", n - 1)):
+        for how, factor in (("", 1), (", for all", n)):
+
+            def rule(g: Any, k: int = k, factor: int = factor) -> Any:
+                return factor * (torch.outer(a[k], g[k]) if g.ndim > 1 else a[k] * g[k])
+
+            yield _new("dropped-samples", f"the {words} row alone{how}", f"row {words}{how}", node, i, rule)
+
+
+def _both(network: Network, node: Node) -> Iterator[Edit]:
+    """Both factors get what a transposed upstream would give them."""
+    g = network.arriving.get(node, [None])[0]
+    if g is not None and g.ndim == 2 and g.shape[0] == g.shape[1] > 1:
+
+        def turned(arriving: list[Any]) -> None:
+            arriving[0] = arriving[0].mT
+
+        yield Edit(cause="transposed", words="what arrives transposed, for both factors", kind="turned", node=node,
+                   pre={node: turned})  # fmt: skip
+    if node.name() == "MmBackward0":
+        a, b = node._saved_self, node._saved_mat2
+        if a is not None and b is not None and a.shape == b.shape == a.mT.shape:
+
+            def untransposed(inputs: list[Any], arriving: Any) -> None:
+                inputs[0], inputs[1] = arriving[0] @ b, a @ arriving[0]
+
+            yield Edit(cause="transposed", words="both factors not transposed", kind="no-transpose both", node=node,
+                       post={node: untransposed})  # fmt: skip
+
+
 def _mv(network: Network, node: Node) -> Iterator[Edit]:
     live = network.live(node)
+    if 1 in live and node._saved_self.shape[0] > 1:
+        yield from _one_row(node, 1, node._saved_self)
     if 1 in live and node._saved_self.shape[0] == node._saved_self.shape[1]:
         a = node._saved_self
         yield _new("transposed", "the matrix not transposed", "no-transpose", node, 1, lambda g: a @ g)

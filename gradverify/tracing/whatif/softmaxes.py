@@ -14,13 +14,13 @@ from gradverify.tracing.whatif.unary import bypass
 def edits(network: Network) -> Iterator[Edit]:
     """Nodes called softmax, torch's own, and logits of which exponentials are summed."""
     for mark in network.marks:
-        if mark.name == "softmax" and mark.x.grad_fn is not None and mark.x.shape == mark.y.shape:
+        if mark.name == "softmax" and mark.y.grad_fn in network.users and mark.x.shape == mark.y.shape:
             s = mark.y.detach()
             for words, cause, rule in _rules(s, _axis(s)):
                 yield Edit(cause=cause, words=f"the softmax {words}", kind=f"softmax {words}", node=mark.y.grad_fn,
                            pre=bypass(mark.x, mark.y, rule))  # fmt: skip
             yield from _twice(network, mark.x, s, _axis(s))
-        elif mark.name == "sumexp" and mark.x.grad_fn is not None:
+        elif mark.name == "sumexp" and mark.x.grad_fn in network.users:
             axis = next((k for k, (a, b) in enumerate(zip(mark.x.shape, mark.y.shape, strict=False)) if a != b), -1)
             yield from _twice(network, mark.x, torch.softmax(mark.x.detach(), axis), axis)
     for node in network.nodes:

@@ -13,8 +13,7 @@ from gradverify.tracing.whatif.sites import Mark
 
 #: functions whose derivative, left out, is a term or a factor rather than an activation's
 ARITHMETIC = frozenset(
-    "sqrt log log2 log10 log1p square power pow float_power reciprocal divide denominator norm var std cbrt rsqrt "
-    "xlogy".split()
+    "divide denominator norm var std xlogy".split()
 )
 PIECEWISE = frozenset("maximum minimum clip mask relu fmax fmin clamp hardtanh relu6 leaky_relu".split())
 #: the derivative written in terms of the function's value
@@ -27,7 +26,7 @@ BY_VALUE: dict[str, Callable[[Tensor], Tensor]] = {
 
 def edits(network: Network) -> Iterator[Edit]:
     """All marked functions, and np.where."""
-    marks = [m for m in network.marks if m.f is not None and m.x.grad_fn is not None and m.y.grad_fn is not None]
+    marks = [m for m in network.marks if m.f is not None and m.x.grad_fn is not None and m.y.grad_fn in network.users]
     slopes: list[Tensor | None] = []
     for mark in marks:
         try:
@@ -41,6 +40,11 @@ def edits(network: Network) -> Iterator[Edit]:
         elif tuple(mark.x.shape) != tuple(mark.y.shape):
             yield _new("missing-activation-derivative", f"the derivative of {mark.name} left out", "identity", mark,
                        lambda g, x=mark.x: g.sum_to_size(tuple(x.shape)))  # fmt: skip
+    own = {m.y.grad_fn for m in marks}
+    for node in network.nodes:
+        if node.name() == "SqrtBackward0" and node not in own:
+            yield Edit(cause="missing-term", words="the derivative of the root left out", kind="root", node=node,
+                       post={node: _input(0, lambda g: g)})  # fmt: skip
     wheres = [n for n in network.nodes if n.name() == "WhereBackward0"]
     for k, node in enumerate(wheres):
         yield from _where(network, node, wheres[max(0, k - 1) : k] + wheres[k + 1 : k + 2])
