@@ -24,6 +24,7 @@ from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
+STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
 CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
 FEW = 3  #: so many where the trace met no kink, or another primal has already shown that the oracle is right
@@ -236,6 +237,8 @@ class Consultation:
             allowance = np.maximum(self.rounding(name), allowance) + self._underflow(name)
         if self._different(name, answer, allowance).any() and self.autodiff is not None:
             answer = self._with_its_rounding(name, answer)
+        if self.autodiff is not None and self.autodiff.stops and self._different(name, answer, allowance).any():
+            answer = self._stopped_early(name, answer, self.autodiff.stops)
         if self._different(name, answer, allowance).any():
             answer = self._other_conventions(name, answer, allowance)
         different = self._different(name, answer, allowance)
@@ -250,6 +253,19 @@ class Consultation:
         )
         least = np.finfo(kind).smallest_subnormal if kind is np.float16 else np.finfo(kind).tiny
         return 16.0 * float(least) * (1.0 + float(np.max(np.abs(self.forward.weights), initial=0.0)))
+
+    def _stopped_early(self, name: str, answer: Answer, tolerance: float) -> Answer:
+        """An iteration that stops at a tolerance has a derivative only to about that tolerance (Gilbert 1992).
+
+        J. C. Gilbert, "Automatic differentiation and iterative processes", Optim. Methods Softw. 1 (1992): the
+        derivative of the iterates converges like the iterates, one factor of the number of steps behind.
+        """
+        size = float(np.max(np.abs(answer.estimate.value), initial=0.0))
+        error = answer.estimate.error + STEPS_BEHIND * tolerance * (size + self._natural(name))
+        note = f"the forward stops at a tolerance of {tolerance:g}: its derivative is known no better"
+        return Answer(
+            replace(answer.estimate, error=error), answer.oracle, answer.lower, answer.upper, [*answer.notes, note]
+        )
 
     def _with_its_rounding(self, name: str, answer: Answer) -> Answer:
         """The answer with the measured rounding of the autodiff itself: 1 - tanh^2 cancels for it as for anybody."""

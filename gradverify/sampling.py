@@ -66,7 +66,7 @@ class Forward:
         self.case = case.at(self.base)
         self.weights = flat(case.upstream)
         self.noise = 0.0  #: absolute, per output, where the forward is known to be noisy
-        self.excess: float | None = None  #: how many times its rounding it is noisy, once measured
+        self.floor: float | None = None  #: absolute noise of phi, once measured
         self.evaluations = 0
         self.seconds = 0.0
         self._origin: Array | None = None

@@ -14,8 +14,9 @@ import numpy as np
 
 from gradverify.types import Array
 
-POINTS = 9  #: samples in a table
+POINTS = 8  #: samples in a table
 SPACING = 1e-10  #: of the natural scale: far below any curvature, far above one rounding of the argument
+BESIDE = 3e-7  #: where a table starts, in natural units
 
 
 def noise_of_samples(values: Array) -> float:
@@ -35,6 +36,6 @@ def noise_of_samples(values: Array) -> float:
 
 
 def measure(phi: Callable[[Array], Array], scale: float) -> float:
-    """Noise of ``phi`` (t (n,) -> values (n,)) around t = 0, ``scale`` being the natural size of t."""
-    t = scale * SPACING * (np.arange(POINTS) - POINTS // 2)
+    """Noise of ``phi`` (t (n,) -> values (n,)) beside t = 0, ``scale`` being the natural size of t."""
+    t = scale * (BESIDE + SPACING * np.arange(POINTS))
     return noise_of_samples(phi(t))

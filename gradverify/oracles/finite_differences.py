@@ -9,7 +9,7 @@ import numpy as np
 
 from gradverify.oracles._adaptive import differentiate
 from gradverify.oracles._ladder import Slopes
-from gradverify.oracles._noise import POINTS, SPACING, noise_of_samples
+from gradverify.oracles._noise import BESIDE, POINTS, SPACING, noise_of_samples
 from gradverify.registry import oracle
 from gradverify.rounding import of_forward
 from gradverify.sampling import Forward
@@ -41,20 +41,21 @@ class FiniteDifferences:
         scales: Array = np.where(x > 1e-5 * typical, x, typical)
         return scales
 
-    def excess_noise(self, forward: Forward) -> float:
-        """How many times its rounding the forward is noisy along a random direction (at least 1)."""
-        if forward.excess is None:
+    def noise_floor(self, forward: Forward) -> float:
+        """Absolute noise of phi near the case: what a difference table and random rounding show, at least its rounding.
+
+        The table lies beside the case, not around it: a kink at the case itself is not noise.
+        """
+        if forward.floor is None:
             rng = rng_for(0, forward.case.name, "noise")
             tangent = {
                 k: self.scales(forward, k) * rng.choice([-1.0, 1.0], forward.base[k].shape) for k in forward.names
             }
-            t = SPACING * np.delete(np.arange(POINTS) - POINTS // 2, POINTS // 2)
-            values, rounding = forward.along(tangent, list(t))
-            sigma = noise_of_samples(np.insert(values, POINTS // 2, 0.0))
-            sigma = max(2 * sigma if np.isfinite(sigma) else 0.0, of_forward(forward, rng))
-            base = float(np.max(rounding)) if rounding.size else 0.0
-            forward.excess = max(1.0, sigma / base) if base > 0 else 1.0
-        return forward.excess
+            values, rounding = forward.along(tangent, list(BESIDE + SPACING * np.arange(POINTS)))
+            sigma = noise_of_samples(values)
+            measured = max(2 * sigma if np.isfinite(sigma) else 0.0, of_forward(forward, rng))
+            forward.floor = max(measured, float(np.max(rounding)) if rounding.size else 0.0)
+        return forward.floor
 
     def entries(
         self, forward: Forward, name: str, indices: Array, *, accept: Array | float, shrink: float = 1.0
@@ -66,7 +67,7 @@ class FiniteDifferences:
         """
         base = forward.base[name]
         flat_base = base.ravel()
-        excess = self.excess_noise(forward)
+        floor = self.noise_floor(forward)
 
         def sample(lines: Array, steps: Array) -> tuple[Array, Array]:
             values, noise = np.empty(steps.shape), np.empty(steps.shape)
@@ -74,22 +75,21 @@ class FiniteDifferences:
                 unit = np.zeros(base.size)
                 unit[indices[line]] = 1.0
                 values[row], noise[row] = forward.along({name: unit.reshape(base.shape)}, list(steps[row]))
-            return values, noise * excess
+            return values, np.maximum(noise, floor)
 
         scales = self.scales(forward, name).ravel()[indices] * shrink
         return differentiate(sample, scales, accept=accept, at=flat_base[indices].real.astype(float))
 
     def along(self, forward: Forward, tangent: Mapping[str, Array], *, accept: float) -> Slopes:
         """Derivative of phi along ``tangent``, whose entries have the natural size of the primals (one line)."""
-        excess = self.excess_noise(forward)
+        floor = self.noise_floor(forward)
 
         def sample(lines: Array, steps: Array) -> tuple[Array, Array]:
             values, noise = forward.along(tangent, list(steps[0]))
-            return values[None], noise[None] * excess
+            return values[None], np.maximum(noise[None], floor)
 
         # many entries move together: from 1/128 of their size one block of steps suffices, where noise allows it
-        noise = excess * forward.noise_of(forward.origin)
-        first = min(1.0, max(1 / 16, 8 * 60 * noise / accept)) if accept > 0 and np.isfinite(noise) else 1.0
+        first = min(1.0, max(1 / 16, 8 * 60 * floor / accept)) if accept > 0 and np.isfinite(floor) else 1.0
         return differentiate(sample, np.full(1, first), accept=accept)
 
     def gradient(self, forward: Forward, *, accept: Mapping[str, float]) -> dict[str, Bracketed]:

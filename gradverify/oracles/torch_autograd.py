@@ -26,6 +26,7 @@ class Autodiff:
     kinks: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stops: float = 0.0  #: an iteration inside the forward stops at this tolerance
 
 
 @oracle("torch-autograd")
@@ -71,6 +72,7 @@ class TorchAutograd:
             kinks=traced.kinks,
             nodes=traced.nodes,
             notes=tuple(traced.notes),
+            stops=traced.stops,
         )
 
 
