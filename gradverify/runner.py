@@ -55,11 +55,13 @@ def choose(names: tuple[str, ...] | None, level: str) -> tuple[Entry[Check], ...
     if level not in LEVELS:
         raise UsageError(f"level={level!r}; the levels are {', '.join(LEVELS)}")
     entries = {e.name: e for e in registry.check.entries()}
+    if names is not None and any(n not in entries for n in names):
+        entries |= {e.name: e for e in registry.invariant.entries()}  # asked for by name, they are checks like others
     if names is None:
         rank = LEVELS.index(level)
         chosen = [n for n, e in entries.items() if LEVELS.index(e.meta.get("level", "standard")) <= rank]
     else:
-        chosen = [registry.check[n].name for n in names]
+        chosen = [n if n in entries else registry.check[n].name for n in names]
     ordered: list[str] = []
 
     def add(name: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradverify import probes
+from gradverify import probes, registry
 from gradverify.errors import GradverifyError, Unsupported
 from gradverify.oracles.adjoint import Adjoint
 from gradverify.oracles.forward_mode import ForwardMode
@@ -19,6 +19,10 @@ from gradverify.types import Array, Case, Estimate, Gradients, Measurement, leav
 if TYPE_CHECKING:
     from gradverify.consult import Consultation
 
+#: oracles that the consultation knows how to ask; any other is asked for the whole gradient
+BUILT_IN = frozenset(
+    {"finite-differences", "complex-step", "line-integral", "torch-autograd", "forward-mode", "reference", "adjoint"}
+)
 ROUNDINGS = 64.0  #: of the root mean square contribution to a sum over a direction
 
 
@@ -35,6 +39,35 @@ def second_opinions(c: Consultation) -> list[Measurement]:
             c.declined["forward-mode"] = str(reason)
     if c.allows("reference") and not Reference().supports(c.adapter, c.case):
         found.extend(_reference(c))
+    for entry in registry.oracle.entries():
+        if entry.name not in BUILT_IN and c.allows(entry.name):
+            found.extend(_third_party(c, entry.name, entry.item()))
+    return found
+
+
+def _third_party(c: Consultation, name: str, oracle: Any) -> list[Measurement]:
+    """An oracle that came with a file or an entry point: ``gradient(adapter, case) -> {primal: Estimate}``."""
+    if not hasattr(oracle, "gradient"):
+        return []
+    reason = oracle.supports(c.adapter, c.case)
+    if reason:
+        c.declined[name] = reason
+        return []
+    try:
+        estimates = oracle.gradient(c.adapter, c.case)
+    except Unsupported as declined:
+        c.declined[name] = str(declined)
+        return []
+    found = []
+    for primal, estimate in estimates.items():
+        if primal not in c.names or primal in c.missing:
+            continue
+        size = float(np.max(np.abs(estimate.value), initial=0.0))
+        found.append(
+            Measurement(of=f"gradient of {primal}", got=c.got[primal], want=estimate, oracle=name,
+                        rounding=np.maximum(c.rounding(primal), ROUNDINGS * c.eps[primal] * size), scale=size,
+                        facts={"primal": primal})
+        )  # fmt: skip
     return found
 
 
