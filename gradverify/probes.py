@@ -8,19 +8,24 @@ half costs one measurement, and about log2(entries) of them lead to the entry.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradverify.oracles._rough import rough
+from gradverify.oracles._patterns import block, patterns, triangle
+from gradverify.oracles._rough import Mismatch
 from gradverify.types import Array, Estimate, Measurement, rng_for
 
 if TYPE_CHECKING:
     from gradverify.consult import Consultation
 
 DROWNED = 1e-3  #: no primal is shrunk below this part of its natural scale
+HOPELESS = 1e9  #: roundings of the root mean square contribution that no cancellation in a backward reaches
 ROUNDINGS = 32.0  #: roundings of the root mean square contribution that a sum over a direction may carry
-LOCATED = 4  #: wrong entries that are looked for, one by one
+LOCATED = 4  #: entries that are looked at one by one in a primal that is wrong
+PRIMALS = 32  #: primals that are asked one by one whether they are wrong
+REPORTED = 4  #: primals that are wrong and searched
+MOST = 0.9  #: a block of more than this part of an array is all of it
 
 
 def direction(
@@ -31,7 +36,7 @@ def direction(
     scales     natural size of every entry
     gradients  what the contributions are estimated from; only the weights depend on them
     """
-    signs = {k: rng.choice([-1.0, 1.0], v.shape) for k, v in scales.items()}
+    signs = {k: 2.0 * rng.integers(0, 2, v.shape, np.int8) - 1.0 for k, v in scales.items()}
     sizes = {k: _contribution(gradients[k], v) for k, v in scales.items()}
     smallest = min((s for s in sizes.values() if s > 0), default=1.0)
     weight = {k: max(DROWNED, smallest / s) if s > 0 else 1.0 for k, s in sizes.items()}
@@ -44,23 +49,18 @@ def _contribution(gradient: Array, scale: Array) -> float:
 
 
 def measure(c: Consultation) -> list[Measurement]:
-    """The gradient along random directions; if one does not match, the primal and the entries that are wrong."""
+    """The gradient along random directions; if one does not match, the entries that are wrong."""
     scales = {k: c.differences.scales(c.forward, k) for k in c.names}
     found = []
     for i in range(2):
-        rng = rng_for(c.seed, c.case.name, "probe", str(i))
-        m = _along(c, direction(scales, c.got, rng), f"gradient along random direction {i + 1}")
+        tangent = direction(scales, c.got, rng_for(c.seed, c.case.name, "probe", str(i)))
+        m = _along(c, tangent, f"gradient along random direction {i + 1}")
+        if _off(m) and not _beyond_rounding(c, m):
+            m = _with_rounding(c, m)
         found.append(m)
-        if _off(m) and not _off(_with_rounding(c, m)):
-            found[-1] = _with_rounding(c, m)
-    if not any(_off(m) for m in found):
-        return found
-    for name in c.names:
-        rng = rng_for(c.seed, c.case.name, "probe", name)
-        tangent = {name: scales[name] * rng.choice([-1.0, 1.0], scales[name].shape)}
-        m = _along(c, tangent, f"gradient of {name} along a random direction")
         if _off(m):
-            found.append(_located(c, name, tangent[name], m))
+            # one direction that does not match is enough: what is left is to find where
+            return [*found, *_located(c, tangent, m)]
     return found
 
 
@@ -76,11 +76,11 @@ def _along(c: Consultation, tangent: Mapping[str, Array], of: str) -> Measuremen
     return Measurement(
         of=of,
         got=np.asarray(said),
-        want=Estimate(value=slopes.value[0], error=0.0 if slopes.kink[0] else error),
+        want=Estimate(value=slopes.value[0], error=np.asarray(0.0 if slopes.kink[0] else error)),
         oracle="finite-differences",
         rounding=ROUNDINGS * eps * size,
         scale=size,
-        ask=max(max(c.eps[k] for k in tangent), c.forward.eps) ** 0.25,
+        ask=max(*(c.eps[k] for k in tangent), c.forward.eps) ** 0.25,
         lower=slopes.lower[0],
         upper=slopes.upper[0],
         notes=(
@@ -106,6 +106,11 @@ def _with_rounding(c: Consultation, m: Measurement) -> Measurement:
     return replace(m, rounding=max(float(np.max(m.rounding)), float(np.sqrt(total))))
 
 
+def _beyond_rounding(c: Consultation, m: Measurement) -> bool:
+    """Whether no rounding explains the mismatch, so that measuring it (many backward passes) is spared."""
+    return abs(float(m.got) - float(m.want.value)) > HOPELESS * max(c.eps.values()) * m.scale
+
+
 def _off(m: Measurement) -> bool:
     """Whether the judge would fail it; only steers the search."""
     got, error = float(m.got), float(m.want.error)
@@ -116,67 +121,110 @@ def _off(m: Measurement) -> bool:
     return not (min(low, float(m.want.value)) - slack <= got <= max(high, float(m.want.value)) + slack)
 
 
-def _located(c: Consultation, name: str, tangent: Array, whole: Measurement) -> Measurement:
-    """The wrong entries of one primal, by halving, as a measurement that knows only them."""
+def _located(c: Consultation, tangent: Mapping[str, Array], whole: Measurement) -> list[Measurement]:
+    """One measurement for each primal that is wrong, which knows the entries that were looked at."""
+    strange = {k: np.flatnonzero(~np.isfinite(g.ravel())) for k, g in c.got.items() if not np.all(np.isfinite(g))}
+    if strange:
+        return [_entries(c, k, at[:LOCATED], "not finite") for k, at in strange.items()]
+    fitting = {k: v for k, v in tangent.items() if c.got[k].shape == v.shape}
+    noise = c.differences.noise_floor(c.forward)
+    search = Mismatch(c.forward, c.got, fitting, noise=noise, size=whole.scale)
+    mismatch = float(whole.got) - float(whole.want.value)
+    doubt = search.sharpen(mismatch) + float(np.max(whole.rounding))
+    shares = {k: search.of(search.all_of(k)) for k in fitting} if 1 < len(fitting) <= PRIMALS else {}
+    wrong: list[str | None] = [*sorted((k for k in shares if abs(shares[k]) > doubt), key=lambda k: -abs(shares[k]))]
+    found = []
+    for name in wrong[:REPORTED] or [None]:
+        inside = np.arange(search.entries) if name is None else search.all_of(name)
+        total = mismatch if name is None else shares[name]
+        first, _ = search.halved(inside, total)
+        where, flat = search.place(first)
+        if where not in shares:
+            inside = search.all_of(where)
+            total = search.of(inside) if len(fitting) > 1 else mismatch
+        found.append(_explained(c, search, where, flat, total, doubt))
+    return found
+
+
+def _explained(c: Consultation, search: Mismatch, name: str, first: int, mismatch: float, doubt: float) -> Measurement:
+    """The entry that halving led to, and what the rest of the primal has to do with it."""
+    m = _entries(c, name, np.array([first]), "")
+    shape, got = c.got[name].shape, c.got[name].ravel().astype(float)
+    told = np.array([first])
+    alone = (got[first] - float(m.want.value.ravel()[first])) * search.tangent[name][first]
+    if not np.isfinite(alone) or abs(mismatch - alone) <= max(doubt, 1e-3 * abs(mismatch)):
+        return _entries(c, name, told, "only there", m)
+    start = int(search.offsets[name])
+    for where, flat in patterns(shape, first):
+        if _holds(search, flat + start, mismatch, doubt):
+            return _entries(c, name, _some(flat, first, c), where, m)
+    silence = max(doubt, 1e-4 * abs(mismatch))
+    sides = [search.extent(name, first, axis, silence) for axis in range(len(shape))]
+    inside = block(shape, sides)
+    where, flat = triangle(shape, first)
+    if 0 < flat.size < inside.size and _holds(search, np.sort(flat) + start, mismatch, doubt):
+        return _entries(c, name, _some(flat, first, c), where, m)
+    if inside.size > MOST * got.size:
+        return _entries(c, name, _some(inside, first, c), "all over the array", m)
+    where = f"all within [{', '.join(f'{a}:{b}' for a, b in sides)}]"
+    if inside.size <= 2 * LOCATED:
+        return _entries(c, name, inside, where, m)
+    at, _ = search.halved(np.setdiff1d(inside, told) + start, mismatch - alone)
+    return _entries(c, name, _some(inside, first, c, at - start), where, m)
+
+
+def _holds(search: Mismatch, where: Array, mismatch: float, doubt: float) -> bool:
+    """Whether these entries explain the whole mismatch."""
+    return abs(search.of(where) - mismatch) <= max(doubt, 0.01 * abs(mismatch))
+
+
+def _some(flat: Array, first: int, c: Consultation, *more: int) -> Array:
+    """The entries that are known and a few others of a set."""
+    known = [first, *more]
+    others = np.setdiff1d(flat, known)
+    rng = rng_for(c.seed, c.case.name, "some")
+    return np.concatenate([known, rng.choice(others, min(LOCATED - len(known), others.size), replace=False)])
+
+
+def _rounding(c: Consultation, name: str, flat: Array, want: Array) -> Array | float:
+    """Rounding of a gradient, measured where that could matter to the entries that were looked at."""
     got = c.got[name]
-    value, error = got.astype(float).copy(), np.full(got.shape, np.nan)
-    mismatch, told = float(whole.got) - float(whole.want.value), []
-    remaining = np.ones(got.size, bool)
-    for _ in range(LOCATED):
-        flat, missed = _halved(c, name, tangent, remaining, mismatch)
-        index = np.unravel_index(flat, got.shape)
-        slopes = c.differences.entries(
-            c.forward, name, np.array([flat]), accept=0.01 * abs(missed / tangent.ravel()[flat])
-        )
-        value[index], error[index] = slopes.value[0], slopes.error[0] if np.isfinite(slopes.error[0]) else np.nan
-        told.append(tuple(int(i) for i in index))
-        remaining[flat] = False
-        mismatch -= float((got[index] - value[index]) * tangent[index])
-        if abs(mismatch) <= float(np.max(whole.rounding)) + 2 * float(whole.want.error) + 1e-6 * abs(missed):
-            break
-    where = "only there" if len(told) < LOCATED else _pattern(c, name, tangent, told, mismatch)
-    facts: dict[str, Any] = {"primal": name, "entries": told, "where": where}
+    largest = float(np.max(np.abs(got[np.isfinite(got)]), initial=0.0))
+    floor = ROUNDINGS * c.eps[name] * largest
+    gaps = np.abs(got.ravel()[flat] - want.ravel()[flat])
+    if name in c.missing or not np.any(gaps <= HOPELESS * c.eps[name] * largest):
+        return floor
+    return np.maximum(c.rounding(name), 0.0)
+
+
+def _entries(c: Consultation, name: str, flat: Array, where: str, known: Measurement | None = None) -> Measurement:
+    """The gradient of a primal as far as these entries of it were measured; the others are not known."""
+    got = c.got[name]
+    shape = c.case.primals[name].shape
+    value, error = np.zeros(shape), np.full(shape, np.nan)
+    lower, upper = np.zeros(shape), np.zeros(shape)
+    if known is not None:
+        value, error = known.want.value.copy(), known.want.error.copy()
+        assert known.lower is not None and known.upper is not None  # noqa: PT018  (made below, always with both)
+        lower, upper = known.lower.copy(), known.upper.copy()
+    ask = np.array([i for i in flat if np.isnan(error.ravel()[i])], dtype=int)
+    if ask.size:
+        size = np.abs(got.ravel()[ask]).astype(float)
+        slopes = c.differences.entries(c.forward, name, ask, accept=np.where(np.isfinite(size), 1e-6 * size, 0.0))
+        value.flat[ask], lower.flat[ask], upper.flat[ask] = slopes.value, slopes.lower, slopes.upper
+        error.flat[ask] = np.where(slopes.kink, 0.0, np.where(np.isfinite(slopes.error), slopes.error, np.nan))
+    entries = [tuple(int(i) for i in np.unravel_index(f, shape)) for f in flat]
+    said = ", ".join(str(list(e)) for e in entries)
+    finite = np.abs(got[np.isfinite(got)]).astype(float)
     return Measurement(
         of=f"gradient of {name}",
         got=got,
         want=Estimate(value=value, error=error),
         oracle="finite-differences",
-        rounding=0.0,
-        scale=float(np.max(np.abs(got[np.isfinite(got)]), initial=0.0)),
-        notes=(f"found by halving: wrong at {', '.join(str(list(t)) for t in told)}; {where}",),
-        facts=facts,
+        rounding=_rounding(c, name, ask, value),
+        scale=float(np.max(finite, initial=0.0)),
+        lower=lower,
+        upper=upper,
+        notes=(f"found by halving: wrong at {said}; {where}",),
+        facts={"primal": name, "entries": entries, "where": where},
     )
-
-
-def _halved(c: Consultation, name: str, tangent: Array, inside: Array, mismatch: float) -> tuple[int, float]:
-    """Flat index of an entry that is wrong, and the mismatch that led there."""
-    candidates = np.flatnonzero(inside)
-    flat_tangent, flat_got = tangent.ravel(), c.got[name].ravel().astype(float)
-    while candidates.size > 1:
-        half = candidates[: candidates.size // 2]
-        part = np.zeros(tangent.size)
-        part[half] = flat_tangent[half]
-        slope, _ = rough(c.forward, {name: part.reshape(tangent.shape)})
-        missed = float(np.sum(flat_got[half] * flat_tangent[half])) - slope
-        if abs(missed) >= abs(mismatch - missed):
-            candidates, mismatch = half, missed
-        else:
-            candidates, mismatch = candidates[candidates.size // 2 :], mismatch - missed
-    return int(candidates[0]), mismatch
-
-
-def _pattern(c: Consultation, name: str, tangent: Array, told: list[tuple[int, ...]], mismatch: float) -> str:
-    """Whether a row, column or slab through the first wrong entry explains what is left."""
-    for axis in range(tangent.ndim):
-        slab: list[Any] = [slice(None)] * tangent.ndim
-        slab[axis] = told[0][axis]
-        part = np.zeros(tangent.shape)
-        part[tuple(slab)] = tangent[tuple(slab)]
-        for t in told:
-            part[t] = 0.0
-        slope, error = rough(c.forward, {name: part})
-        missed = float(np.sum(c.got[name].astype(float) * part)) - slope
-        if abs(missed - mismatch) <= 0.05 * abs(mismatch) + error:
-            kind = {(2, 0): "row", (2, 1): "column"}.get((tangent.ndim, axis), f"index along axis {axis}:")
-            return f"all in {kind} {told[0][axis]}"
-    return "and elsewhere: more entries are wrong"
