@@ -153,7 +153,13 @@ class LiveBench:
                 framework=str(getattr(self.adapter, "framework", "numpy")),
                 rng=rng_for(self.seed, self.adapter.name, self.case.name, "rounding"),
             )
-        return self._rounding[name]
+        measured = self._rounding[name]
+        shape = self.case.primals[name].shape
+        return (
+            measured
+            if measured.shape == shape or measured.size != self.case.primals[name].size
+            else measured.reshape(shape)
+        )
 
     def _terms(self, name: str) -> float:
         """Magnitude that the terms of a gradient may have: |upstream| |out| / |primal|."""

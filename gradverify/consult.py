@@ -73,9 +73,17 @@ class Consultation:
         self.missing = {k for k in self.names if got.get(k) is None}
         unfed = self.missing & set(getattr(adapter, "unfed", ()))
         self.names = [k for k in self.names if k not in unfed]  #: a network gives no gradient for what it is fed
-        self.got: dict[str, Array] = {
-            k: np.zeros(case.primals[k].shape) if got.get(k) is None else np.asarray(got[k]) for k in self.names
-        }
+        self.got: dict[str, Array] = {}
+        self.reshaped: dict[str, tuple[int, ...]] = {}  #: gradients of another shape with as many entries
+        for k in list(self.names):
+            shape = case.primals[k].shape
+            g = np.zeros(shape) if got.get(k) is None else np.asarray(got[k])
+            if g.shape != shape and g.size != case.primals[k].size:
+                self.names.remove(k)  # the check "shape" has failed it; there is nothing to compare
+                continue
+            if g.shape != shape:
+                self.reshaped[k], g = g.shape, g.reshape(shape)
+            self.got[k] = g
         self.differences = FiniteDifferences()
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
@@ -85,6 +93,8 @@ class Consultation:
 
     def settle(self) -> list[Measurement]:
         """One measurement per primal (or per probe where entries were unaffordable)."""
+        if not self.names:
+            return []
         answers = self._autodiff() or self._complex() or self._every_entry()
         if answers is None:
             measured = probes.measure(self)
@@ -377,6 +387,10 @@ class Consultation:
         if self.autodiff is not None and self.autodiff.kinks:
             facts["kinks"] = list(self.autodiff.kinks)
         why = ""
+        if name in self.reshaped:
+            answer.notes.append(
+                f"the gradient of {name} has shape {self.reshaped[name]}; its entries are compared in order"
+            )
         if name in self.missing:
             facts["none"] = True
             why = f"backward gave no gradient (None) for {name}, which the output depends on"
