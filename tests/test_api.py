@@ -93,7 +93,7 @@ def test_the_parameters_are_judged_however_the_data_are_given(subject, primals, 
     assert report.verdict == "pass", str(report)
     judged = {f.of for f in report.findings if f.check == "pullback-matches-oracle" and f.verdict == "pass"}
     assert len(judged) == 1
-    assert judged.pop().startswith("W")
+    assert judged <= {"gradient of W", "gradient of W1"}
 
 
 def test_a_wrong_gradient_of_a_network_is_found_with_its_data_as_constants():
@@ -105,18 +105,16 @@ def test_a_wrong_gradient_of_a_network_is_found_with_its_data_as_constants():
 
 
 def test_data_that_are_kept_on_the_object_need_no_primals():
-    class Holds(Net):
+    class Holds:
         def __init__(self):
-            super().__init__()
-            self.data = X, T
+            self.data, self.W = (X, T), W.copy()
 
         def forward(self):
-            return super().loss(*self.data)
+            self.residual = self.data[0] @ self.W - self.data[1]
+            return 0.5 * np.sum(self.residual**2)
 
         def backward(self):
-            return super().gradient(*self.data)
-
-        loss = gradient = None
+            self.dW = self.data[0].T @ self.residual
 
     report = quick(Holds())
     assert report.verdict == "pass", str(report)
@@ -169,10 +167,10 @@ def test_only_the_primals_of_wrt_are_judged():
 
 
 def test_the_given_upstream_is_the_one_that_is_used():
-    def only_ones(dout, cache):
-        return backward(np.ones_like(dout), cache)
+    def only_this(dout, cache):
+        return backward(T, cache)
 
-    report = quick((forward, only_ones), {"x": X, "W": W}, upstream=np.ones((5, 3)), checks=["pullback-matches-oracle"])
+    report = quick((forward, only_this), {"x": X, "W": W}, upstream=T, checks=["pullback-matches-oracle"])
     assert report.verdict == "pass"
 
 

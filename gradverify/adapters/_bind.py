@@ -80,6 +80,13 @@ def named(sig: Signature, names: Collection[str]) -> dict[str, str]:
     return found
 
 
+class Bundle(str):
+    """A parameter that takes several primals by name, as one dict: ``forward(X, parameters)``."""
+
+    __slots__ = ()
+
+
+BUNDLES = ("parameters", "params", "weights", "theta", "model", "param", "p")
 TARGETS = {
     "y_true",
     "ytrue",
@@ -89,6 +96,10 @@ TARGETS = {
     "label",
     "labels",
     "truth",
+    "true",
+    "real",
+    "gold",
+    "ground_truth",
     "expected",
     "desired",
     "actual",
@@ -108,7 +119,8 @@ def slots(
 ) -> dict[str, str]:
     """The parameter of each primal and constant; what goes to ``*args``/``**kwargs`` has ``""``.
 
-    Primals none of which is a parameter's name go by position if their number fits; a constant that the forward does
+    Primals none of which is a parameter's name go by position if their number fits, or together into one parameter
+    that is called ``parameters`` (or the like); a constant that the forward does
     not take is left out if it is in ``spare`` (the backward takes it). Raises AdapterError otherwise.
     """
     if sig.opaque:
@@ -122,7 +134,10 @@ def slots(
     left = [n for n in primals if n not in found]
     free = [p for p in sig.names if p not in found.values() and p not in sig.keyword_only]
     free.sort(key=lambda p: is_target(p, sig.names))  # loss(y_true, y_pred): the primal is the prediction
-    if left and len(left) == len(primals) and len(left) <= len(free):
+    bundle = [p for p in free if p in BUNDLES and p in sig.required]
+    if len(left) > 1 and len(bundle) == 1 and len([p for p in free if p in sig.required]) < len(left):
+        found |= dict.fromkeys(left, Bundle(bundle[0]))
+    elif left and len(left) == len(primals) and len(left) <= len(free):
         found |= dict(zip(left, free, strict=False))
     elif left and (sig.star or sig.double_star) and (len(left) == len(primals) or sig.double_star):
         found |= dict.fromkeys(left, "")
@@ -145,9 +160,16 @@ def slots(
     return found
 
 
+def aliases_of(places: Mapping[str, str]) -> dict[str, str]:
+    """Each parameter's primal or constant; a Bundle for itself."""
+    return {str(p): p if isinstance(p, Bundle) else n for n, p in places.items() if p}
+
+
 def arguments(sig: Signature, places: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Positional and keyword arguments for ``fn(*args, **kwargs)``, values untouched."""
-    by_parameter = {p: values[n] for n, p in places.items() if p}
+    by_parameter: dict[str, Any] = {p: values[n] for n, p in places.items() if p and not isinstance(p, Bundle)}
+    for bundle in {p for p in places.values() if isinstance(p, Bundle)}:
+        by_parameter[str(bundle)] = {n: values[n] for n, p in places.items() if p == bundle}
     extra = [n for n, p in places.items() if not p]
     args: list[Any] = []
     for parameter in sig.names:  # by position as far as there is no gap: positional-only parameters need it

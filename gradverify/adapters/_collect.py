@@ -56,7 +56,8 @@ def collect(
             raise AdapterError(
                 f"{methods.backward} takes no upstream gradient, so forward must return one number, not a mapping"
             )
-        found = {n: scaled(upstream, out.shape, g, methods.backward) for n, g in found.items()}
+        way = ", or say what the loss is: gv.layer(obj, loss=lambda out, y: ...)"
+        found = {n: scaled(upstream, out.shape, g, methods.backward, way=way) for n, g in found.items()}
     return {n: found.get(n) for n in primals}
 
 
@@ -89,7 +90,8 @@ def of_inputs(plan: Plan, work: Any, result: Any, inputs: Arrays, methods: Metho
     if not floats:
         return nothing
     if result is None:
-        left = {n: left_on(work, (*spellings(n), *(INPUT_GRADIENTS if len(floats) == 1 else ()))) for n in floats}
+        usual = (*INPUT_GRADIENTS, *plan.input_places) if len(floats) == 1 else ()
+        left = {n: left_on(work, (*spellings(n), *usual)) for n in floats}
         if all(v is None for v in left.values()) and not plan.parameters:
             raise AdapterError(f"{methods.backward} returned None and left no dinputs, dx or grad_input on the object")
         if all(v is None for v in left.values()):

@@ -34,6 +34,7 @@ class Plan:
     """All parameters, and how many leaves of the returned value belong to the inputs."""
 
     parameters: tuple[Parameter, ...] = ()
+    input_places: tuple[str, ...] = ()  #: attributes that may hold the gradient of the only input
 
     def named(self) -> dict[str, Parameter]:
         return {p.name: p for p in self.parameters}
@@ -155,6 +156,14 @@ def static(root: Any, grads: Mapping[str, Any]) -> Plan:
     return Plan(
         parameters=tuple(p for p in find(trial, 0, grads=grads, params=None).parameters if p.source == "attribute")
     )
+
+
+def input_places(trial: Trial, plan: Plan, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Attributes that backward wrote, of the shape of the input and no parameter's; gradient-like names first."""
+    taken = {q for p in plan.parameters for q in (*p.gradient, *p.paths)}
+    fresh = [p for p in trial.after if len(p) == 1 and p not in taken and trial.changed(p)]
+    found = [p for p in fresh if shape_of(trial.after[p]) == shape]
+    return tuple(str(p[0][1]) for p in sorted(found, key=lambda p: not looks_like_gradient(p)))
 
 
 def parse_on(root: Any, text: str) -> Path:

@@ -44,7 +44,7 @@ def flatten(result: Any) -> Iterator[Any]:
         for value in result.values():
             yield from flatten(value)
     elif isinstance(result, tuple) or (
-        isinstance(result, list) and not all(isinstance(v, (int, float)) for v in result)
+        isinstance(result, list) and not (result and all(isinstance(v, (int, float)) for v in result))
     ):
         for value in result:
             yield from flatten(value)
@@ -97,7 +97,7 @@ def assign(result: Any, primals: Arrays, who: str = "backward", order: Sequence[
         raise AdapterError(f"{who} returned {describe(result)}; {_expected(names)}")
     if isinstance(result, list) and len(floats) == 1 and all(isinstance(v, (int, float)) for v in result):
         return dict.fromkeys(names) | {floats[0]: as_gradient(floats[0], result, who)}
-    values = list(result)
+    values = [v for v in result if not (isinstance(v, (tuple, list, Mapping)) and len(v) == 0)]  # no parameters here
     if len(values) not in (len(names), len(floats), len(order)):
         values = list(flatten(result))
     own = [n for n in order if n in primals]
@@ -108,15 +108,16 @@ def assign(result: Any, primals: Arrays, who: str = "backward", order: Sequence[
     if (
         chosen != other
         and sorted(chosen) == sorted(other)
-        and not _fits(chosen, values, primals)
-        and _fits(other, values, primals)
+        and not fits(chosen, values, primals)
+        and fits(other, values, primals)
     ):
         chosen = other
     got = dict(zip(chosen, values, strict=True))
     return {n: as_gradient(n, got.get(n), who) for n in names}
 
 
-def _fits(names: Sequence[str], values: Sequence[Any], primals: Arrays) -> bool:
+def fits(names: Sequence[str], values: Sequence[Any], primals: Arrays) -> bool:
+    """Whether every value that is there has the shape of its primal."""
     return all(v is None or shape_of(v) == primals[n].shape for n, v in zip(names, values, strict=True))
 
 
@@ -127,7 +128,9 @@ def _expected(names: Sequence[str]) -> str:
     return f"expected {len(names)}, one per primal, in the order {order}; what has no gradient belongs in constants"
 
 
-def scaled(upstream: Any, out_shape: tuple[int, ...], gradient: Array | None, who: str) -> Array | None:
+def scaled(
+    upstream: Any, out_shape: tuple[int, ...], gradient: Array | None, who: str, *, way: str = ""
+) -> Array | None:
     """``upstream * gradient`` for a backward without an upstream: of a scalar loss, or of an elementwise function."""
     if gradient is None:
         return None
@@ -138,10 +141,10 @@ def scaled(upstream: Any, out_shape: tuple[int, ...], gradient: Array | None, wh
             if factor == 1
             else gradient * factor.astype(gradient.dtype if gradient.dtype.kind in "fc" else float)
         )
-    if out_shape == gradient.shape:
+    if out_shape == gradient.shape or gradient.ndim == 0:
         return as_array(upstream, "the upstream") * gradient
     raise AdapterError(
         f"{who} takes no upstream gradient, so its output must be one number (or elementwise); it has shape "
         f"{out_shape} and the gradient {gradient.shape}. Return the sum or mean of "
-        "the losses, or give backward an upstream argument"
+        f"the losses, or give backward an upstream argument{way}"
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gradverify.adapters._bind import TARGETS, Signature, arguments, hint, is_target, signature, slots
+from gradverify.adapters._bind import TARGETS, Signature, aliases_of, arguments, hint, is_target, signature, slots
 from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import UPSTREAM, Roles, fill, roles
 from gradverify.errors import AdapterError, UsageError
@@ -136,7 +136,7 @@ def methods_of(
         _method(obj, loss, LOSS, "loss")
     fsig, bsig = signature(getattr(obj, forward)), signature(getattr(obj, backward))
     places = slots(fsig, inputs, constants, who=forward, spare=constants)
-    aliases = {p: n for n, p in places.items() if p}
+    aliases = aliases_of(places)
     unused = [c for c in constants if c not in places and c not in bsig.names]
     targets = [p for p in bsig.names if (p in TARGETS or p in ("y", "Y")) and p not in aliases]
     aliases |= dict(zip(targets, unused, strict=False))
@@ -144,6 +144,8 @@ def methods_of(
     upstream_like = [p for p in bsig.names if UPSTREAM.match(p) and p not in {*aliases, *inputs, *constants}]
     by_place = twin or (backward in DERIVATIVE and not upstream_like and bool(bsig.required))
     table = roles(bsig, inputs, constants, upstream=not by_place, aliases=aliases)
+    if not by_place and not table.takes_upstream and not loss and not has(obj, LOSS):
+        table = _same_name(table, bsig)
     implicit = by_place or not table.takes_upstream
     if loss is None:
         needs_more = any(c not in places for c in constants)  # predict(x), loss(x, t), gradient(x, t)
@@ -153,6 +155,14 @@ def methods_of(
     return Methods(
         forward=forward, backward=backward, loss=loss, table=table, implicit=implicit, by_place=by_place, order=order
     )
+
+
+def _same_name(table: Roles, sig: Signature) -> Roles:
+    """``forward(X)`` with ``backward(X)`` and no loss anywhere: the only argument of the backward is its upstream."""
+    only = [p for p in sig.names if p in sig.required]
+    if len(only) == 1 and table.of[only[0]].startswith("primal:"):
+        return replace(table, of={**table.of, only[0]: "upstream"})
+    return table
 
 
 def _method(obj: object, asked: str, usual: tuple[str, ...], what: str) -> str:

@@ -63,10 +63,15 @@ class Stand:
         return self._read(name)
 
 
-def install(root: Any) -> Recorder | None:
-    """Put one recorder in every place of ``root`` that holds an optimizer, or None under an optimizer's name."""
+def install(root: Any, constants: Mapping[str, Any]) -> tuple[Recorder | None, Mapping[str, Any]]:
+    """Put one recorder in every place of ``root`` that holds an optimizer, or None under an optimizer's name.
+
+    Returns it (None if there is no such place) and the constants, among which it takes the place of optimizers too.
+    """
     recorder = Recorder()
-    installed = False
+    handed = {n: v for n, v in constants.items() if NAMED.search(n) and v is not None and _replaceable(v)}
+    constants = {**constants, **{n: Stand(partial(recorder.note, n), v) for n, v in handed.items()}}
+    installed = bool(handed)
 
     def visit(node: Any, above: frozenset[int]) -> None:
         nonlocal installed
@@ -80,7 +85,7 @@ def install(root: Any) -> Recorder | None:
                 visit(child, above | {id(child)})
 
     visit(root, frozenset({id(root)}))
-    return recorder if installed else None
+    return (recorder if installed else None), constants
 
 
 def _replaceable(child: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gradverify.adapters._bind import Signature, hint
+from gradverify.adapters._bind import Bundle, Signature, hint
 from gradverify.errors import AdapterError
 
 UPSTREAM = re.compile(
@@ -49,8 +49,9 @@ RATE = {"lr", "learning_rate", "eta", "learn_rate", "step_size", "learningrate",
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """parameter -> role: ``upstream``, ``cache``, ``out``, ``rate``, ``unknown`` or ``primal:x``, ``constant:y``.
+    """parameter -> role: ``upstream, cache, out, rate, bundle, unknown``, or ``primal:x``, ``constant:y``.
 
+    ``bundle`` is all primals as one dict.
     ``unknown`` is looked up in a cache that has names, when the forward has run.
     """
 
@@ -87,7 +88,9 @@ def roles(
     of: dict[str, str] = {}
     caches = [p for p in sig.names if CACHE.match(p)]
     for p in sig.names:
-        if (name := _known(p, primals, aliases)) is not None:
+        if isinstance(aliases.get(p), Bundle):  # the forward takes its parameters as one dict of this name
+            of[p] = "bundle"
+        elif (name := _known(p, primals, aliases)) is not None:
             of[p] = f"primal:{name}"
         elif caches == [p] and p in constants:  # the forward takes a cache of its own; the backward wants that run's
             of[p] = "cache"
@@ -157,6 +160,8 @@ def fill(
         kind, _, name = role.partition(":")
         if kind == "primal":
             values[p] = primals[name]
+        elif kind == "bundle":
+            values[p] = dict(primals)
         elif kind == "constant":
             values[p] = constants[name]
         elif kind == "upstream":

@@ -109,7 +109,9 @@ def label(path: Path) -> str:
     if len(keys) > 1 and keys[-1] in VALUE_KEYS:
         keys.pop()
     named = [
-        k for i, k in enumerate(keys) if i == len(keys) - 1 or k not in PARAMETER_CONTAINERS or keys[i + 1].isdigit()
+        k
+        for i, k in enumerate(keys)
+        if i == len(keys) - 1 or k.lstrip("_") not in PARAMETER_CONTAINERS or keys[i + 1].isdigit()
     ]
     return ".".join(named)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,15 +38,15 @@ class Probe:
         backward = self._forward(obj)
         trial.middle = arrays(obj)
         trial.middle_values = Trial.copies(trial.middle)
-        trial.recorder = optimizers.install(obj)
-        trial.result = backward(1.0)
+        trial.recorder, constants = optimizers.install(obj, self.constants)
+        trial.result = backward(1.0, constants)
         trial.after = arrays(obj)
         trial.after_values = Trial.copies(trial.after)
         written = [p for p in trial.after if trial.changed(p) and np.any(trial.after_values[p])]  # 2 * 0 tells nothing
         if written:
             n_pairs = len(trial.recorder.pairs) if trial.recorder is not None else 0
             try:
-                backward(1.0)
+                backward(1.0, constants)
             except GradverifyError:  # it is only asked whether it adds; it may refuse to run twice
                 return trial
             again = arrays(obj)
@@ -61,9 +63,7 @@ class Probe:
             value = np.array(get(obj, paths[0])) + step
             for path in paths:
                 put(obj, path, value)
-            with Randomness().forward():
-                out = as_out(run(self.methods.forward, self.methods.output, obj, self.fed, self.constants)[0])
-            outs.append(leaves(out))
+            outs.append(leaves(self._output(obj)))
         return any(not same(outs[1][k], outs[0][k]) for k in outs[0])
 
     def verify_updates(self, updated: Sequence[Parameter], *, takes_rate: bool) -> None:
@@ -79,13 +79,31 @@ class Probe:
             obj = self.fresh()
             backward = self._forward(obj)
             before = {p.name: np.array(get(obj, p.paths[0])) for p in updated}
-            backward(rate)
+            backward(rate, self.constants)
             return {p.name: before[p.name] - get(obj, p.paths[0]) for p in updated}
 
         verified_updates(update, who)
 
-    def _forward(self, obj: Any) -> Callable[[float], Any]:
-        """Run the forward; the backward of that run, by learning rate, with one random upstream."""
+    def lasting(self, obj: Any) -> set[Path]:
+        """What a first forward of ``obj`` makes, a second one keeps, and the output depends on: late parameters."""
+        before = set(arrays(obj))
+        self._output(obj)
+        made = {p: v for p, v in arrays(obj).items() if p not in before and isinstance(v, np.ndarray)}
+        given = {id(v) for v in self.constants.values()}
+        values = Trial.copies(made)
+        again = dataclasses.replace(self, fed={n: np.array(v) for n, v in self.fed.items()})
+        again._output(obj)
+        now = arrays(obj)
+        kept = {p for p, v in made.items() if now.get(p) is v and id(v) not in given and same(v, values[p])}
+        late = dataclasses.replace(self, fresh=lambda: copy.deepcopy(obj))
+        return {p for p in kept if late.matters((p,))}
+
+    def _output(self, obj: Any) -> Out:
+        with Randomness().forward():
+            return as_out(run(self.methods.forward, self.methods.output, obj, self.fed, self.constants)[0])
+
+    def _forward(self, obj: Any) -> Callable[[float, Mapping[str, Any]], Any]:
+        """Run the forward; the backward of that run, by learning rate and constants, with one random upstream."""
         methods, randomness = self.methods, Randomness()
         with randomness.forward():
             native, cache = run(methods.forward, methods.output, obj, self.fed, self.constants)
@@ -95,10 +113,10 @@ class Probe:
             k: np.asarray(draw(v.shape), v.dtype if v.dtype.kind == "f" else float) for k, v in leaves(out).items()
         }
 
-        def backward(rate: float) -> Any:
+        def backward(rate: float, constants: Mapping[str, Any]) -> Any:
             set_rates(obj, rate)
             upstream: Out = parts if isinstance(out, Mapping) else np.array(parts[""])
-            args = (obj, upstream, native, cache, self.fed, self.constants)
+            args = (obj, upstream, native, cache, self.fed, constants)
             with randomness.pullback():
                 return run(methods.backward, methods.gradient, *args, rate=rate)
 

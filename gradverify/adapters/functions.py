@@ -19,11 +19,12 @@ from typing import Any
 
 from gradverify import registry
 from gradverify.adapters._arrays import as_out, check_primals, given
-from gradverify.adapters._bind import Signature, arguments, is_target, run, signature, slots, who_is
+from gradverify.adapters._bind import Signature, aliases_of, arguments, is_target, run, signature, slots, who_is
 from gradverify.adapters._gradients import assign, scaled
 from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import NOT_UPSTREAM, OUT, UPSTREAM, Roles, fill, roles
 from gradverify.adapters._seeds import Randomness
+from gradverify.adapters._slopes import takes_output
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
 
@@ -70,6 +71,8 @@ class Functions:
         self._elementwise = bool(self._flag or of) or self._is_derivative()
         self._by_place = not self._elementwise and self._takes_the_same()
         self._implicit = self._elementwise or self._by_place
+        self._tried = False  #: whether a derivative takes the input or the output
+        self.notes: tuple[str, ...] = ()
         self._first_extra = False  #: the cache is the first of several returned extras, not all of them
         self.traits = frozenset({"no-upstream"}) if self._implicit else frozenset[str]()
 
@@ -87,6 +90,30 @@ class Functions:
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> Functions:
         return cls(*subject, **options) if isinstance(subject, (tuple, list)) else cls(subject, **options)
+
+    def prepare(self, primals: Arrays, constants: Mapping[str, Any]) -> None:
+        """Try whether a backward of one argument is an elementwise derivative, of the input or of the output."""
+        names = self._bsig.names
+        floats = [n for n, v in primals.items() if v.dtype.kind == "f"]
+        one = len(self._bsig.required or names) == 1 and not self._bsig.opaque
+        named = bool(names) and names[0] in self._fsig.names and not self._flag  # z and z: it says what it takes
+        if self._tried or self._of or named or not one or len(primals) != 1 or len(floats) != 1:
+            return
+        if not self._elementwise and UPSTREAM.match(names[0]) and not PRIME.search(who_is(self._backward)):
+            return
+        self._tried = True
+        settings = {n: constants[n] for n in names[1:] if n in constants}
+        answer = takes_output(
+            lambda z: self._run_forward({floats[0]: z}, constants),
+            lambda z: self._backward(z, **settings),
+            primals[floats[0]],
+        )
+        if answer is None:
+            return
+        self._elementwise = self._implicit = True
+        self._of, self.traits = "output" if answer else "input", frozenset({"no-upstream"})
+        if answer:
+            self.notes = ("the derivative takes the output of the function, a = f(z): call it with that, not with z",)
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The forward on foreign arrays, as they are; the cache is stripped."""
@@ -106,6 +133,7 @@ class Functions:
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """Forward with private copies, and the pullback of that run. Raises AdapterError where it cannot be driven."""
         check_primals(case.primals)
+        self.prepare(case.primals, case.constants)
         primals = given(case)
         table = self._table(primals, case.constants)
         randomness = Randomness()
@@ -114,6 +142,11 @@ class Functions:
         native, cache = split(raw, table, one_output=self._implicit)
         self.returns_cache = cache is not MISSING
         out = as_out(native)
+        loss_inside = not table.takes_upstream and not self._implicit
+        if loss_inside:
+            if isinstance(out, Mapping) or out.size != 1:
+                raise AdapterError(self._no_upstream())
+            self.traits = frozenset({"no-upstream"})
 
         def pullback(upstream: Out) -> Gradients:
             with randomness.pullback():
@@ -122,7 +155,10 @@ class Functions:
                 if self._by_place:
                     return self._same_arguments(upstream, out, primals, case.constants)
                 result = self._run_backward(table, upstream, primals, case.constants, native, cache, raw)
-            return assign(result, case.primals, "backward", self._order(primals, case.constants))
+            found = assign(result, case.primals, "backward", self._order(primals, case.constants))
+            if loss_inside and not isinstance(out, Mapping):
+                return {n: scaled(upstream, out.shape, g, "backward") for n, g in found.items()}
+            return found
 
         return out, pullback
 
@@ -175,15 +211,12 @@ class Functions:
         return slots(self._fsig, list(primals), list(constants), who="forward", spare=self._bsig.names)
 
     def _order(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> list[str]:
-        by_parameter = {p: n for n, p in self._places(primals, constants).items()}
-        return [by_parameter[p] for p in self._fsig.names if p in by_parameter]
+        places = self._places(primals, constants)
+        return [n for p in self._fsig.names for n, q in places.items() if p == q]
 
     def _table(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Roles:
-        aliases = {p: n for n, p in self._places(primals, constants).items() if p}
-        table = roles(self._bsig, list(primals), list(constants), aliases=aliases)
-        if not table.takes_upstream and not self._implicit:
-            raise AdapterError(self._no_upstream())
-        return table
+        aliases = aliases_of(self._places(primals, constants))
+        return roles(self._bsig, list(primals), list(constants), aliases=aliases)
 
     def _no_upstream(self) -> str:
         return (

@@ -19,6 +19,7 @@ import copy
 import functools
 import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ class Layer:
         self._traits: frozenset[str] = frozenset()
         self._kept_inputs: frozenset[str] = frozenset()
         self.unfed: frozenset[str] = frozenset()  #: what is fed and gets no gradient, though the parameters do
+        self._twice: list[Any] = []  #: objects that ran forward more than once
         self._runs: list[tuple[Out, Any]] = []  #: the last few outputs with the objects that gave them, for ``again``
         self.name = name or type(self._template).__name__
 
@@ -108,15 +110,41 @@ class Layer:
         return {p.name: np.array(table[p.paths[0]]) for p in plan.parameters if p.paths[0] in table}
 
     def prepare(self, primals: Arrays, constants: Mapping[str, Any]) -> None:
-        """One trial run on a copy, to find the parameters and the traits."""
-        check_primals(primals)
-        obj, methods, fed = self._set_up({n: np.array(v) for n, v in primals.items()}, constants)
+        """One trial run on a copy, to find the parameters and the traits.
 
+        Weights that the first forward makes are parameters too: then a copy that has them takes the object's place.
+        """
+        check_primals(primals)
+        cold = self._template
+        found = self._try(primals, constants)
+        late = self._late(primals, constants)
+        if late is not None:
+            self._template = late
+            if len(self._try(primals, constants).parameters) <= len(found.parameters):
+                self._template = cold
+                self._try(primals, constants)
+
+    def _late(self, primals: Arrays, constants: Mapping[str, Any]) -> Any:
+        """A copy on which a forward made arrays that stay and that its output depends on, else None."""
+        try:
+            probe = self._probe(primals, constants)
+            obj = probe.fresh()
+            return obj if probe.lasting(obj) else None
+        except AdapterError:  # it does not run twice: what it made is not there to stay
+            return None
+
+    def _probe(self, primals: Arrays, constants: Mapping[str, Any]) -> trials.Probe:
         def fresh() -> Any:
             return self._set_up({n: np.array(v) for n, v in primals.items()}, constants)[0]
 
-        probe = trials.Probe(methods=methods, fed=fed, constants=constants, fresh=fresh)
-        trial = probe.run(fresh())
+        _, methods, fed = self._set_up({n: np.array(v) for n, v in primals.items()}, constants)
+        return trials.Probe(methods=methods, fed=fed, constants=constants, fresh=fresh)
+
+    def _try(self, primals: Arrays, constants: Mapping[str, Any]) -> discover.Plan:
+        self._plan = None
+        probe = self._probe(primals, constants)
+        obj, methods, fed = self._set_up({n: np.array(v) for n, v in primals.items()}, constants)
+        trial = probe.run(probe.fresh())
         n_inputs = sum(v.dtype.kind in "fc" for v in fed.values())
         n_constants = sum(isinstance(v, np.ndarray) and v.dtype.kind in "fc" for v in constants.values())
         self._plan = discover.find(
@@ -128,6 +156,9 @@ class Layer:
             implicit=methods.implicit,
             matters=probe.matters,
         )
+        floats = [v.shape for v in fed.values() if v.dtype.kind in "fc"]
+        if trial.result is None and len(floats) == 1:
+            self._plan = replace(self._plan, input_places=discover.input_places(trial, self._plan, floats[0]))
         self._kept_inputs = frozenset(fed) if trial.result is None else frozenset()
         self.unfed = self._without_place(trial, fed, methods)
         self._rates = bool(methods.table.having("rate")), rates_on(obj)
@@ -145,6 +176,7 @@ class Layer:
         optional = bool(upstream) and not set(upstream) & signature(getattr(obj, methods.backward)).required
         found = {"no-upstream": methods.implicit, "upstream-optional": optional, "accumulates": adds}
         self._traits = frozenset(trait for trait, there in found.items() if there)
+        return self._plan
 
     def _without_place(self, trial: discover.Trial, fed: Arrays, methods: Methods) -> frozenset[str]:
         """The inputs, if a backward that gives gradients of parameters has no place for those of inputs."""
@@ -204,6 +236,7 @@ class Layer:
         if methods.implicit and methods.order and set(methods.order) <= methods.taken_by_backward:
             raise Unsupported(f"{methods.backward} takes the inputs itself: it belongs to no earlier forward")
         randomness = Randomness()
+        self._twice = [*self._twice[-3:], obj]
         with randomness.forward():
             native, cache = run(methods.forward, methods.output, obj, inputs, case.constants)
         return self._pullback(case, self._plan, obj, methods, inputs, randomness, native, cache)
@@ -231,14 +264,19 @@ class Layer:
             fresh = keep and (used or in_place)
             used = True
             work, result_out, saved, fed = _copy(state[0], self.name) if fresh else (obj, native, cache, inputs)
-            recorder = optimizers.install(work)
+            recorder, constants = optimizers.install(work, case.constants)
             before = {p.name: np.array(get(work, p.paths[0])) for p in plan.parameters if p.source == "updated"}
             if in_place:
                 set_rates(work, 1.0)
             with randomness.pullback():
-                result = run(
-                    methods.backward, methods.gradient, work, upstream, result_out, saved, fed, case.constants, rate=1.0
-                )
+                try:
+                    result = run(
+                        methods.backward, methods.gradient, work, upstream, result_out, saved, fed, constants, rate=1.0
+                    )
+                except AdapterError as error:
+                    if any(o is obj for o in self._twice):  # it collects its forwards, or allows one at a time
+                        raise Unsupported(f"after a second forward on the same object {error}") from error
+                    raise
             return collect(
                 plan,
                 work,

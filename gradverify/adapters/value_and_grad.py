@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gradverify import registry
-from gradverify.adapters._arrays import as_array, as_out, describe, given, is_module
+from gradverify.adapters._arrays import as_array, as_out, describe, given, is_module, shape_of
 from gradverify.adapters._bind import arguments, run, signature, slots, who_is
-from gradverify.adapters._gradients import assign, scaled, spelled
+from gradverify.adapters._gradients import assign, fits, scaled, spelled
 from gradverify.adapters._object_loss import LossObject
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, UsageError
@@ -94,6 +94,8 @@ class ValueAndGrad:
         if self._object is not None and isinstance(result, Mapping):  # a network gives none for what it is fed
             keys = [str(k) for k in result]
             offered = {n: v for n, v in case.primals.items() if n in on_it or spelled(n, keys)}
+        if len(raw) > 2:
+            result = _without_state(result, list(offered), order, offered)
         found = assign(result, offered, self.name, order)
         gradients: Gradients = {n: found.get(n) for n in case.primals}
 
@@ -115,4 +117,22 @@ class ValueAndGrad:
         places = slots(sig, list(fed), list(constants), who=self.name)
         args, kwargs = arguments(sig, places, {**constants, **fed})
         by_parameter = {p: n for n, p in places.items()}
-        return fn(*args, **kwargs), [by_parameter[p] for p in sig.names if p in by_parameter], on_it
+        return _loss_first(fn(*args, **kwargs)), [by_parameter[p] for p in sig.names if p in by_parameter], on_it
+
+
+def _loss_first(raw: Any) -> Any:
+    """``(gradients, cost)`` in the usual order: a mapping or list is no loss."""
+    if isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], (Mapping, list, tuple)):
+        number = not isinstance(raw[1], (Mapping, list, tuple, str)) and shape_of(raw[1]) in ((), (1,), (1, 1))
+        return (raw[1], raw[0]) if number else raw
+    return raw
+
+
+def _without_state(values: tuple[Any, ...], names: list[str], order: list[str], primals: Arrays) -> tuple[Any, ...]:
+    """``loss, dW, db, hprev``: what follows the gradients, if the first ones have the shapes of the primals."""
+    own = [n for n in order if n in primals]
+    for wanted in (names, own):
+        more = len(values) > len(wanted) and len(values) != len(order)
+        if more and fits(wanted, values[: len(wanted)], primals):
+            return values[: len(wanted)]
+    return values

@@ -325,3 +325,90 @@ def test_a_scalar_upstream_is_handed_over_as_a_number(primals):
     upstream = np.array(3.0)
     np.testing.assert_array_equal(pullback(upstream)["x"], 6 * primals["x"])
     assert upstream == 3.0
+
+
+def net_forward(X, Y, parameters):
+    hidden = np.tanh(X @ parameters["W1"] + parameters["b1"])
+    return np.mean((hidden @ parameters["W2"] - Y) ** 2), (hidden, parameters)
+
+
+def net_backward(X, Y, cache):
+    hidden, parameters = cache
+    dout = 2 * (hidden @ parameters["W2"] - Y) / Y.size
+    dZ1 = (dout @ parameters["W2"].T) * (1 - hidden**2)
+    return {"dW2": hidden.T @ dout, "dZ1": dZ1, "dW1": X.T @ dZ1, "db1": dZ1.sum(0)}
+
+
+def net_backward_with_parameters(parameters, cache, X, Y):
+    return net_backward(X, Y, (cache[0], parameters))
+
+
+@pytest.mark.parametrize("backward", [net_backward, net_backward_with_parameters])
+def test_parameters_go_together_into_one_dict(agree, rng, backward):
+    primals = {k: rng.standard_normal(s) for k, s in {"W1": (4, 6), "b1": (6,), "W2": (6, 3)}.items()}
+    data = {"X": rng.standard_normal((5, 4)), "Y": rng.standard_normal((5, 3))}
+    assert agree((net_forward, backward), primals, data).traits == {"no-upstream"}
+
+
+def test_gradients_may_come_before_the_cost(agree, rng):
+    def propagate(w, b, X, Y):
+        residual = w.T @ X + b - Y
+        return {"dw": 2 * X @ residual.T, "db": 2 * np.sum(residual)}, np.sum(residual**2)
+
+    primals = {"w": rng.standard_normal((3, 1)), "b": np.array(0.3)}
+    agree(propagate, primals, {"X": rng.standard_normal((3, 7)), "Y": rng.standard_normal((1, 7))})
+
+
+def test_a_state_after_the_gradients_is_left_alone(agree, primals):
+    def loss_fun(x, W):
+        return np.sum(np.tanh(x) @ W), *pulled(np.ones((5, 3)), x, W)[:2], x[-1]
+
+    agree(loss_fun, {"x": primals["x"], "W": primals["W"]})
+
+
+def sigmoid_derivative(values):
+    return values * (1 - values)
+
+
+OF_THE_OUTPUT = {
+    "another name": (f, sigmoid_derivative),
+    "a ufunc": (np.tanh, lambda values: 1 - values**2),
+    "a flag": lambda x, deriv=False: x * (1 - x) if deriv else f(x),
+}
+
+
+@pytest.mark.parametrize("subject", OF_THE_OUTPUT.values(), ids=OF_THE_OUTPUT)
+def test_whether_a_derivative_takes_the_output_is_tried(agree, primals, subject):
+    adapter = agree(subject, {"x": primals["x"]})
+    assert "takes the output" in adapter.notes[0]
+
+
+@pytest.mark.parametrize("slope", [lambda z: f(z) * (1 + f(z)), lambda z: z * (1 - z)], ids=["sign", "of the output"])
+def test_a_wrong_derivative_of_the_same_argument_stays_wrong(primals, slope):
+    case = Case(name="c", primals={"z": primals["x"]})
+    out, pullback = Functions(f, slope).vjp(case)
+    np.testing.assert_array_equal(pullback(np.ones_like(out))["z"], slope(primals["x"]))
+
+
+def test_a_backward_with_one_argument_of_any_name_is_no_derivative_if_it_is_none(agree, primals):
+    kept = {}
+
+    def forward(x):
+        kept["x"] = x
+        return x**3
+
+    agree((forward, lambda d: 3 * kept["x"] ** 2 * d), {"x": primals["x"]})
+
+
+def test_a_derivative_may_be_a_number(agree, primals):
+    agree(lambda x, derivative=False: 1 if derivative else x * 1.0, {"x": primals["x"]})
+
+
+def test_a_target_is_told_from_a_prediction_by_its_name(agree, primals, rng):
+    def call(true, predicted):
+        return np.mean((true - predicted) ** 2)
+
+    def derivative(true, predicted):
+        return 2 * (predicted - true) / true.size
+
+    agree((call, derivative), {"y_pred": primals["x"]}, {"y_true": rng.standard_normal((5, 4)) + 3})

@@ -7,7 +7,7 @@ import pytest
 
 from gradverify.adapters._adapt import adapt
 from gradverify.adapters.layer import Layer
-from gradverify.errors import Unsupported
+from gradverify.errors import AdapterError, Unsupported
 from gradverify.types import Case, Run
 
 
@@ -271,3 +271,158 @@ def test_names_are_known_before_any_run_when_a_gradient_has_a_place():
             self.rate, self.dW = 0.1, np.zeros((4, 3))
 
     assert set(Layer(Placed()).parameters()) == {"W"}
+
+
+class Lazy:
+    """Makes its weights when it sees its first input."""
+
+    def __init__(self, factor=1.0):
+        self.W, self.factor = None, factor
+
+    def forward(self, x):
+        if self.W is None:
+            self.W = np.random.randn(x.shape[1], 3)  # noqa: NPY002 - user code draws from the global generator
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dout):
+        self.dW = self.factor * self.x.T @ dout
+        return dout @ self.W.T
+
+
+def test_weights_that_the_first_forward_makes_are_parameters(agree, x):
+    layer = Lazy()
+    agree(layer, {"x": x}, expect={"x", "W"})
+    assert layer.W is None
+
+
+def test_a_hidden_state_made_by_the_forward_is_no_parameter(agree, x):
+    class Hidden(Affine):
+        h = None
+
+        def forward(self, x):
+            start = 0 if self.h is None else self.h
+            self.h = np.tanh(super().forward(x) + start)
+            return self.h
+
+        def backward(self, dout):
+            return super().backward(dout * (1 - self.h**2))
+
+    agree(Hidden(weights(4, 3)), {"x": x}, expect={"x", "W"})
+
+
+def test_a_buffer_that_is_filled_again_is_no_parameter(agree, x):
+    class Buffered(Affine):
+        z = None
+
+        def forward(self, x):
+            self.z = np.empty((5, 3)) if self.z is None else self.z
+            self.z[...] = super().forward(x)
+            return np.tanh(self.z)
+
+        def backward(self, dout):
+            self.dz = dout * (1 - np.tanh(self.z) ** 2)
+            return super().backward(self.dz)
+
+    agree(Buffered(weights(4, 3)), {"x": x}, expect={"x", "W"})
+
+
+def test_an_upstream_may_have_the_name_of_the_input(agree, x):
+    class SameName(Affine):
+        def forward(self, X):
+            return super().forward(X)
+
+        def backward_pass(self, X):
+            return super().backward(X)
+
+        backward = None
+
+    agree(SameName(weights(4, 3)), {"X": x}, expect={"X", "W"})
+
+
+def test_an_input_gradient_under_any_name_is_found(agree, x):
+    class Odd(Affine):
+        def backward(self, dvalues):
+            self.dvalues = super().backward(dvalues)
+
+    agree(Odd(weights(4, 3)), {"x": x}, expect={"x", "W"})
+
+
+@pytest.mark.parametrize("empty", [[], (), {}], ids=["list", "tuple", "dict"])
+def test_an_empty_container_beside_the_input_gradient_is_no_gradient(agree, x, empty):
+    class Tanh:
+        def forward(self, x):
+            self.y = np.tanh(x)
+            return self.y
+
+        def backward(self, dout):
+            return dout * (1 - self.y**2), empty
+
+    agree(Tanh(), {"x": x}, expect={"x"})
+
+
+class Collects(Affine):
+    def __init__(self, W):
+        super().__init__(W)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(x)
+        return super().forward(x)
+
+    def backward(self, dout):
+        (x,) = self.seen
+        self.dW = x.T @ dout
+        return dout @ self.W.T
+
+
+def test_an_object_that_collects_its_forwards_is_not_asked_for_two(x):
+    adapter = adapt(Collects(weights(4, 3)), {"x": x})
+    case = Case(name="c", primals={"x": x, **adapter.parameters()})
+    out, pullback = adapter.vjp(case)
+    adapter.again(Run(given={}, constants={}, out=out, pullback=pullback), case)
+    with pytest.raises(Unsupported, match="after a second forward on the same object"):
+        pullback(out)
+
+
+def test_a_backward_with_the_loss_inside_asks_for_the_loss(x, t):
+    class NoLoss(Affine):
+        def backprop(self, x, y):
+            super().backward(self.forward(x) - y)
+            return self.dW
+
+        backward = None
+
+    adapter = adapt(NoLoss(weights(4, 3)), {"x": x}, constants={"y": t})
+    case = Case(name="c", primals={"x": x, **adapter.parameters()}, constants={"y": t})
+    with pytest.raises(AdapterError, match=r"gv.layer\(obj, loss=lambda out, y: ...\)"):
+        adapter.vjp(case)[1](np.ones((5, 3)))
+
+
+def test_labels_leave_out_private_containers(x):
+    class Private(Affine):
+        def __init__(self):
+            self._params, self._grads = {"W": weights(4, 3)}, {}
+
+        W = property(lambda self: self._params["W"])
+
+        def backward(self, dout):
+            self._grads["W"] = self.x.T @ dout
+            return dout @ self.W.T
+
+    assert set(adapt(Private(), {"x": x}).parameters()) == {"W"}
+
+
+class Steps:
+    def step(self, w, g, name):
+        raise AssertionError("a recorder stands in")
+
+
+def test_an_optimizer_that_is_an_argument_of_backward_is_recorded(agree, x):
+    class Learns(Affine):
+        def backward(self, grad, optimizer):
+            dx = grad @ self.W.T
+            self.W = optimizer.step(self.W, self.x.T @ grad, "W")
+            return dx
+
+    agree(Learns(weights(4, 3)), {"x": x}, {"optimizer": Steps()}, expect={"x", "W"})
