@@ -137,7 +137,8 @@ class Forward:
 
     def _sum(self, name: str, t: float, v: Array) -> Array:
         base = self.base[name]
-        here = np.multiply(v, t, dtype=base.dtype)
+        here = np.empty(base.shape, base.dtype)
+        np.multiply(v, t, out=here, casting="same_kind")
         here += base
         here.flags.writeable = False  # fresh and private: a case takes it as it is
         return here
