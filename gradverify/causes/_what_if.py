@@ -10,8 +10,16 @@ from gradverify.causes._tools import Pair, pair, pairs, proportional
 from gradverify.types import Array, Cause, Evidence, Measurement
 
 #: between hypotheses that explain the same gradients the simpler one comes first; so much is taken off the others
-LESS = {"missing-activation-derivative": 0.0, "softmax-elementwise": 0.0, "dropped-samples": 0.0, "transposed": 0.002, "wrong-mask": 0.007,
-        "missing-term": 0.006, "sign": 0.02, "scale": 0.01}  # fmt: skip
+LESS = {
+    "missing-activation-derivative": 0.0,
+    "softmax-elementwise": 0.0,
+    "dropped-samples": 0.0,
+    "transposed": 0.002,
+    "missing-term": 0.006,
+    "wrong-mask": 0.007,
+    "scale": 0.01,
+    "sign": 0.02,
+}
 
 
 def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> Cause | None:
@@ -32,6 +40,7 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
         unexplained = [q.name for q in others if not _explains(q, gradients)]
         share = 1 - len(unexplained) / max(1, len(others))
         confidence = (0.7 + 0.18 * share if unexplained else 0.97) - (0.4 if plain else 0.0) - LESS.get(name, 0.008)
+        confidence -= _left(p, gradients)
         found = Cause(
             name=name,
             evidence=f"{where.strip()}: that gives the gradient of {p.name} that was got, "
@@ -47,3 +56,9 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
 def _explains(p: Pair, gradients: Mapping[str, Array]) -> bool:
     value = gradients.get(p.name)
     return value is not None and p.alike and p.is_(np.asarray(value), 4.0)
+
+
+def _left(p: Pair, gradients: Mapping[str, Array]) -> float:
+    """The part of the difference that a hypothesis leaves over: in coarse arithmetic the nearest one is said."""
+    wrong = float(np.max(np.abs(p.got - p.want), initial=0.0))
+    return min(0.1, float(np.max(np.abs(p.got - gradients[p.name]), initial=0.0)) / wrong) if wrong else 0.0

@@ -11,7 +11,6 @@ from gradverify.causes._tools import Pair, batch_sizes, experiment, pair, pairs
 from gradverify.causes._what_if import played_through
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
 
-
 SUGGESTION = "let the loop run over the whole batch, and add (+=) every sample's contribution"
 
 

@@ -9,7 +9,6 @@ from gradverify.causes._tools import Pair, pair, pairs
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement, leaves
 
-
 SUGGESTION = "check the order in which gradients are returned, axes are moved and flipped, and loops run backwards"
 
 
@@ -54,7 +53,12 @@ def _repeated(p: Pair, ev: Evidence) -> str | None:
     for v in leaves(ev.upstream).values():
         u = np.asarray(v, dtype=float)
         n = p.want.ndim
-        if u.ndim != n or not n or u.size <= p.want.size or any(a % b for a, b in zip(u.shape, p.want.shape, strict=True)):
+        if (
+            u.ndim != n
+            or not n
+            or u.size <= p.want.size
+            or any(a % b for a, b in zip(u.shape, p.want.shape, strict=True))
+        ):
             continue
         times = [a // b for a, b in zip(u.shape, p.want.shape, strict=True)]
         sums = {}

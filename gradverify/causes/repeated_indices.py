@@ -9,7 +9,6 @@ from gradverify.causes._tools import Pair, pair
 from gradverify.causes._what_if import played_through
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves
 
-
 SUGGESTION = "add the contributions: np.add.at(grad, index, u), not grad[index] = u or grad[index] += u"
 
 

@@ -9,8 +9,9 @@ from gradverify.causes._tools import pair
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
 
-
-SUGGESTION = "transpose it: for Z = A @ W.T the gradient of W is delta.T @ A, of shape (n_out, n_in), and of A delta @ W"
+SUGGESTION = (
+    "transpose it: for Z = A @ W.T the gradient of W is delta.T @ A, of shape (n_out, n_in), and of A delta @ W"
+)
 
 
 @registry.cause("transposed")

@@ -9,7 +9,6 @@ from gradverify.causes._tools import pair, pairs
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement, leaves
 
-
 SUGGESTION = "sum over the axis that forward broadcast: with samples in rows the bias gradient is delta.sum(axis=0)"
 
 

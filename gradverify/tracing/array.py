@@ -17,8 +17,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from gradverify.tracing.escape import user_line
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.storage import Storage, gather, positions
-from gradverify.tracing.whatif.sites import mark
 from gradverify.tracing.tape import tape, tracing
+from gradverify.tracing.whatif.sites import mark
 from gradverify.types import Array
 
 

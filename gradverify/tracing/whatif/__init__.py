@@ -7,7 +7,8 @@ graph       the nodes, who uses what, and the pass with hooks
 sites       which line of the user's code made a node
 edits       what an edit is; edits of the same line are made together, then one by one
 paths       a way to a primal is cut (missing terms, or counted with a wrong factor)
-products    an operand transposed, left out, or of the neighbouring layer
+matrices    a factor of a matrix product transposed, left out, or of the neighbouring layer
+products    a factor left out, applied twice, or moved
 unary       a derivative left out, at the wrong point, of the neighbouring layer; masks
 softmaxes   the softmax entry by entry, or twice
 axes        sums over, and broadcasts along, the wrong axis; indices that overwrite each other

@@ -102,10 +102,9 @@ def _all(network: Network, sets: Sequence[tuple[Sequence[Edit], str]], of: int =
         first = edits[0]
         text = network.place(first.node)[2]
         said = f"{first.words} at {text}" if text else first.words
-        if len(edits) > 1 and not which:
-            which = f", in all {len(edits)} calls"
+        every = f", in all {len(edits)} calls" if len(edits) > 1 and not which else which
         yield Played(
-            cause=first.cause, words=said + which, gradients=gradients, cut=first.cut, together=len(edits), of=of
+            cause=first.cause, words=said + every, gradients=gradients, cut=first.cut, together=len(edits), of=of
         )
 
 
@@ -128,6 +127,6 @@ def played(network: Network, edits: Sequence[Edit]) -> dict[str, Array] | None:
 
 
 def _families() -> Sequence[Family]:
-    from gradverify.tracing.whatif import axes, moves, paths, products, softmaxes, unary
+    from gradverify.tracing.whatif import axes, matrices, moves, paths, products, softmaxes, unary
 
-    return (unary.edits, softmaxes.edits, products.edits, paths.edits, axes.edits, moves.edits)
+    return (unary.edits, softmaxes.edits, matrices.edits, products.edits, paths.edits, axes.edits, moves.edits)

@@ -87,7 +87,8 @@ class Network:
 
     def place(self, node: Node) -> tuple[Any, Any, str]:
         """(the instruction, the instruction and its caller, the line in words); a step inside an operation of the
-        user's belongs to that operation."""
+        user's belongs to that operation.
+        """
         found = self._place.get(node)
         if found is None:
             site: Site | None = node.metadata.get(KEY)

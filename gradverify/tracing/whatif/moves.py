@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from gradverify.tracing.lazy import Tensor
 from gradverify.tracing.whatif.edits import Edit
 from gradverify.tracing.whatif.graph import Network, Node
+from gradverify.tracing.whatif.rules import ShapedRule, new_shaped
+
+TRANSPOSES = ("PermuteBackward0", "TransposeBackward0", "TBackward0")
+RESHAPES = ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0")
 
 
 def edits(network: Network) -> Iterator[Edit]:
@@ -18,23 +21,39 @@ def edits(network: Network) -> Iterator[Edit]:
         g = network.arriving.get(node, [None])[0]
         if g is None or not network.live(node):
             continue
-        if name in ("PermuteBackward0", "TransposeBackward0", "TBackward0") and g.ndim > 1:
-            yield _edit("permuted", "what arrives reshaped where it should be transposed", "reshape", node,
-                        lambda g, shape: g.reshape(shape))  # fmt: skip
-        elif name in ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0"):
-            shape = tuple(int(n) for n in node._saved_self_sym_sizes) if hasattr(node, "_saved_self_sym_sizes") else ()
-            if shape and shape != tuple(g.shape) and max(len(shape), g.ndim) > 1 and min(len(shape), g.ndim) > 0:
-                yield _edit("permuted", "what arrives reshaped in Fortran order", "fortran", node, _fortran)
-                if g.ndim > 2:
-                    for words, a, b in (("last", 1, -1), ("second", -1, 1)):
-                        yield _edit("permuted", f"what arrives with its channels moved to the {words} axis",
-                                    f"channels {words}", node,
-                                    lambda g, shape, a=a, b=b: g.movedim(a, b).reshape(shape))  # fmt: skip
+        if name in TRANSPOSES and g.ndim > 1:
+            words = "what arrives reshaped where it should be transposed"
+            yield new_shaped("permuted", words, "reshape", node, 0, lambda g, shape: g.reshape(shape))
+        elif name in RESHAPES:
+            yield from _reshape(node, g)
         elif name == "GatherBackward0":
-            yield _edit("wrong-mask", "the gradient of the chosen entry given to all entries", "all", node,
-                        lambda g, shape: g.expand(shape))  # fmt: skip
-            yield _edit("wrong-mask", "the gradient of the chosen entry shared by all entries", "share", node,
-                        lambda g, shape: g.expand(shape) / max(1, shape[-1]))  # fmt: skip
+            words = "the gradient of the chosen entry"
+            yield new_shaped("wrong-mask", f"{words} given to all entries", "all", node, 0, _everywhere(False))
+            yield new_shaped("wrong-mask", f"{words} shared by all entries", "share", node, 0, _everywhere(True))
+
+
+def _reshape(node: Node, g: Any) -> Iterator[Edit]:
+    shape = tuple(int(n) for n in node._saved_self_sym_sizes) if hasattr(node, "_saved_self_sym_sizes") else ()
+    if not shape or shape == tuple(g.shape) or max(len(shape), g.ndim) < 2 or not g.ndim:
+        return
+    yield new_shaped("permuted", "what arrives reshaped in Fortran order", "fortran", node, 0, _fortran)
+    if g.ndim > 2:
+        for words, a, b in (("last", 1, -1), ("second", -1, 1)):
+            said = f"what arrives with its channels moved to the {words} axis"
+            yield new_shaped("permuted", said, f"channels {words}", node, 0, _channels(a, b))
+
+
+def _channels(a: int, b: int) -> ShapedRule:
+    return lambda g, shape: g.movedim(a, b).reshape(shape)
+
+
+def _everywhere(share: bool) -> ShapedRule:
+    return lambda g, shape: g.expand(shape) / (shape[-1] if share else 1)
+
+
+def _fortran(g: Any, shape: tuple[int, ...]) -> Any:
+    flat = g.permute(tuple(reversed(range(g.ndim)))).reshape(-1)
+    return flat.reshape(tuple(reversed(shape))).permute(tuple(reversed(range(len(shape)))))
 
 
 def _upstream(network: Network) -> Iterator[Edit]:
@@ -46,18 +65,5 @@ def _upstream(network: Network) -> Iterator[Edit]:
             def turned(arriving: list[Any]) -> None:
                 arriving[0] = arriving[0].mT
 
-            yield Edit(cause="transposed", words="the upstream transposed", kind="upstream", node=node,
-                       pre={node: turned})  # fmt: skip
-
-
-def _fortran(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    flat = g.permute(tuple(reversed(range(g.ndim)))).reshape(-1)
-    return flat.reshape(tuple(reversed(shape))).permute(tuple(reversed(range(len(shape)))))
-
-
-def _edit(cause: str, words: str, kind: str, node: Node, rule: Callable[[Any, Any], Any]) -> Edit:
-    def hook(inputs: list[Any], arriving: Any) -> None:
-        if inputs[0] is not None:
-            inputs[0] = rule(arriving[0], tuple(inputs[0].shape))
-
-    return Edit(cause=cause, words=words, kind=kind, node=node, post={node: hook})
+            words = "the upstream transposed"
+            yield Edit(cause="transposed", words=words, kind="upstream", node=node, pre={node: turned})

@@ -27,7 +27,7 @@ def edits(network: Network) -> Iterator[Edit]:
     for node in network.nodes:
         inputs = network.live(node)
         first = node.next_functions[inputs[0]] if inputs else None
-        if len(inputs) == 2 and first == node.next_functions[inputs[1]] or _squares(network, node, inputs):
+        if (len(inputs) == 2 and first == node.next_functions[inputs[1]]) or _squares(network, node, inputs):
             yield Edit(
                 cause="missing-term", words=_words(network, node, 0).replace("the first factor", "the square"),
                 kind=f"cut both {node.name()}", node=node, post={node: _zero(0, 1)}, cut=True,
@@ -99,7 +99,7 @@ def _overwriting(node: Node, order: list[tuple[Node, int]]) -> dict[str, Any]:
 
 
 def _squares(network: Network, node: Node, inputs: list[int]) -> bool:
-    """x * x: both factors are the same primal, read twice."""
+    """X * x: both factors are the same primal, read twice."""
     if node.name() != "MulBackward0" or inputs != [0, 1]:
         return False
     names = {network.primal(to) for to, _ in node.next_functions}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.whatif.edits import Edit, Played, played
 from gradverify.tracing.whatif.graph import Network, Node
+from gradverify.tracing.whatif.rules import Rule, post, through, times
 from gradverify.types import Array
 
 Retrace = Callable[[Mapping[str, Array]], Network]  #: the same forward recorded with some primals replaced
@@ -69,20 +69,12 @@ def _edits(network: Network, node: Node, twin: Node, name: str) -> Iterator[Edit
             factor = getattr(twin, attribute)
             if factor is not None:
                 rule = _rule(node.name(), i == min(saved), factor)
-                yield Edit(cause="", words="", kind="", node=node, post={node: _post(i, rule)})
+                yield Edit(cause="", words="", kind="", node=node, post={node: post(i, rule)})
 
 
-def _rule(kind: str, left: bool, factor: Tensor) -> Callable[[Any], Any]:
+def _rule(kind: str, left: bool, factor: Tensor) -> Rule:
     if kind in ("MulBackward0", "DotBackward0"):
-        return lambda g: g * factor
+        return times(factor)
     if kind == "MvBackward0":
         return (lambda g: torch.outer(g, factor)) if left else (lambda g: factor.mT @ g)
-    return (lambda g: g @ factor.mT) if left else (lambda g: factor.mT @ g)
-
-
-def _post(i: int, rule: Callable[[Any], Any]) -> Callable[[list[Any], Any], None]:
-    def hook(inputs: list[Any], arriving: Any) -> None:
-        if inputs[i] is not None:
-            inputs[i] = rule(arriving[0]).sum_to_size(tuple(inputs[i].shape))
-
-    return hook
+    return through(left, factor)

@@ -64,9 +64,54 @@ def mark(value: Tensor) -> None:
 
 #: elementwise functions of torch, as they are called there
 ELEMENTWISE = frozenset(
-    "tanh sigmoid relu exp log sqrt abs sin cos tan square erf softplus gelu silu mish elu selu celu leaky_relu "
-    "leaky_relu_ hardtanh relu6 hardswish hardsigmoid softsign tanhshrink softshrink hardshrink logsigmoid log1p "
-    "expm1 rsqrt reciprocal clamp clip pow __pow__ atan arctan sinh cosh square_ tanh_ relu_ sigmoid_".split()
+    [
+        "tanh",
+        "sigmoid",
+        "relu",
+        "exp",
+        "log",
+        "sqrt",
+        "abs",
+        "sin",
+        "cos",
+        "tan",
+        "square",
+        "erf",
+        "softplus",
+        "gelu",
+        "silu",
+        "mish",
+        "elu",
+        "selu",
+        "celu",
+        "leaky_relu",
+        "leaky_relu_",
+        "hardtanh",
+        "relu6",
+        "hardswish",
+        "hardsigmoid",
+        "softsign",
+        "tanhshrink",
+        "softshrink",
+        "hardshrink",
+        "logsigmoid",
+        "log1p",
+        "expm1",
+        "rsqrt",
+        "reciprocal",
+        "clamp",
+        "clip",
+        "pow",
+        "__pow__",
+        "atan",
+        "arctan",
+        "sinh",
+        "cosh",
+        "square_",
+        "tanh_",
+        "relu_",
+        "sigmoid_",
+    ]
 )
 
 
@@ -79,16 +124,21 @@ def marked(marks: list[Mark]) -> Iterator[None]:
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
             result = func(*args, **kwargs)
-            name = getattr(func, "__name__", "")
             if isinstance(result, torch.Tensor):
                 mark(result)
-                tracked = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor) and a.requires_grad]
-                if result.requires_grad and len(tracked) == 1 and args and args[0] is tracked[0]:
-                    if name in ELEMENTWISE and result.shape == tracked[0].shape:
-                        rest = args[1:]
-                        f = lambda x: func(x, *rest, **{k: v for k, v in kwargs.items() if k != "inplace"})  # noqa: E731  a closure over this call
-                        marks.append(Mark(name.strip("_"), tracked[0], result, f))
+                marks.extend(_elementwise(func, result, args, kwargs))
             return result
 
     with Marking():
         yield
+
+
+def _elementwise(func: Any, y: Tensor, args: Any, kwargs: Any) -> list[Mark]:
+    """The mark of ``y = func(x, ...)`` if that is a known function entry by entry of one tracked argument."""
+    name = getattr(func, "__name__", "")
+    tracked = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor) and a.requires_grad]
+    known = name in ELEMENTWISE and y.requires_grad and len(tracked) == 1 and args and args[0] is tracked[0]
+    if not known or y.shape != tracked[0].shape or tracked[0].grad_fn is None:
+        return []
+    options = {k: v for k, v in kwargs.items() if k != "inplace"}
+    return [Mark(name.strip("_"), tracked[0], y, lambda x: func(x, *args[1:], **options))]

@@ -19,10 +19,10 @@ def edits(network: Network) -> Iterator[Edit]:
             for words, cause, rule in _rules(s, _axis(s)):
                 yield Edit(cause=cause, words=f"the softmax {words}", kind=f"softmax {words}", node=mark.y.grad_fn,
                            pre=bypass(mark.x, mark.y, rule))  # fmt: skip
-            yield from _twice(network, mark.x, s, _axis(s))
+            yield from _twice(mark.x, s, _axis(s))
         elif mark.name == "sumexp" and mark.x.grad_fn in network.users:
             axis = next((k for k, (a, b) in enumerate(zip(mark.x.shape, mark.y.shape, strict=False)) if a != b), -1)
-            yield from _twice(network, mark.x, torch.softmax(mark.x.detach(), axis), axis)
+            yield from _twice(mark.x, torch.softmax(mark.x.detach(), axis), axis)
     for node in network.nodes:
         if node.name() == "SoftmaxBackward0":
             s, axis = node._saved_result.detach(), _signed(node._saved_dim)
@@ -55,7 +55,7 @@ def _signed(axis: int) -> int:
 
 
 def jacobian(s: Tensor, axis: int) -> Callable[[Any], Any]:
-    """g -> J^T g of a softmax with value ``s``."""
+    """What arrives -> J^T times it, for the softmax with value ``s``."""
     return lambda g: s * (g - (g * s).sum(axis, keepdim=True))
 
 
@@ -72,10 +72,10 @@ def _rules(s: Tensor, axis: int) -> Iterator[tuple[str, str, Callable[[Any], Any
     yield "with a sum over everything", "wrong-axis", lambda g: s * (g - (g * s).sum())
     for k in range(s.ndim):
         if k != axis % s.ndim:
-            yield f"summed over axis {k}", "wrong-axis", lambda g, k=k: s * (g - (g * s).sum(k, keepdim=True))
+            yield f"summed over axis {k}", "wrong-axis", jacobian(s, k)
 
 
-def _twice(network: Network, x: Tensor, s: Tensor, axis: int) -> Iterator[Edit]:
+def _twice(x: Tensor, s: Tensor, axis: int) -> Iterator[Edit]:
     """What arrives at the logits went through the softmax once more."""
     for words, rule in (("its Jacobian", jacobian(s, axis)), ("s (1 - s)", lambda g: g * s * (1 - s))):
 

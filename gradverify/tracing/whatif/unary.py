@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from gradverify.tracing.bend import derivative
+from gradverify.tracing.escape import Escaped
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.whatif.edits import Edit
 from gradverify.tracing.whatif.graph import Network, Node, Pre
+from gradverify.tracing.whatif.rules import Rule, chosen, new, same, times, where_positive
 from gradverify.tracing.whatif.sites import Mark
 
 #: functions whose derivative, left out, is a term or a factor rather than an activation's
-ARITHMETIC = frozenset(
-    "divide denominator norm var std xlogy".split()
+ARITHMETIC = frozenset(["divide", "denominator", "norm", "var", "std", "xlogy"])
+PIECEWISE = frozenset(
+    ["maximum", "minimum", "clip", "mask", "relu", "fmax", "fmin", "clamp", "hardtanh", "relu6", "leaky_relu"]
 )
-PIECEWISE = frozenset("maximum minimum clip mask relu fmax fmin clamp hardtanh relu6 leaky_relu".split())
 #: the derivative written in terms of the function's value
 BY_VALUE: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": lambda a: 1 - a * a,
@@ -38,13 +41,13 @@ def edits(network: Network) -> Iterator[Edit]:
         if slope is not None and tuple(mark.x.shape) == tuple(mark.y.shape):
             yield from _of(mark, slope, [(w, slopes[j]) for w, j in near[k]])
         elif tuple(mark.x.shape) != tuple(mark.y.shape):
-            yield _new("missing-activation-derivative", f"the derivative of {mark.name} left out", "identity", mark,
-                       lambda g, x=mark.x: g.sum_to_size(tuple(x.shape)))  # fmt: skip
+            shape = tuple(mark.x.shape)
+            said = f"the derivative of {mark.name} left out"
+            yield _new("missing-activation-derivative", said, "identity", mark, _summed(shape))
     own = {m.y.grad_fn for m in marks}
     for node in network.nodes:
         if node.name() == "SqrtBackward0" and node not in own:
-            yield Edit(cause="missing-term", words="the derivative of the root left out", kind="root", node=node,
-                       post={node: _input(0, lambda g: g)})  # fmt: skip
+            yield new("missing-term", "the derivative of the root left out", "root", node, 0, same)
     wheres = [n for n in network.nodes if n.name() == "WhereBackward0"]
     for k, node in enumerate(wheres):
         yield from _where(network, node, wheres[max(0, k - 1) : k] + wheres[k + 1 : k + 2])
@@ -65,6 +68,10 @@ def neighbours(network: Network, marks: list[Mark]) -> list[list[tuple[str, int]
                 found[k].append(("next", j))
                 found[j].append(("previous", k))
     return found
+
+
+def _summed(shape: tuple[int, ...]) -> Rule:
+    return lambda g: g.sum_to_size(shape)
 
 
 def _new(cause: str, words: str, kind: str, mark: Mark, rule: Callable[[Any], Any]) -> Edit:
@@ -92,63 +99,53 @@ def bypass(x: Tensor, y: Tensor, rule: Callable[[Any], Any]) -> dict[Node, Pre]:
 
 
 def _of(mark: Mark, slope: Tensor, near: list[tuple[str, Tensor | None]]) -> Iterator[Edit]:
+    """All edits of one function with derivative ``slope``."""
     name, x, y, f = mark.name, mark.x.detach(), mark.y.detach(), mark.f
-    plain = "missing-term" if name in ARITHMETIC else "missing-activation-derivative"
-    if name == "mask":
-        plain = "wrong-mask"
-    yield _new(plain, f"the derivative of {name} left out", "identity", mark, lambda g: g)
     assert f is not None  # marks without one are left out by edits
+    plain = (
+        "missing-term" if name in ARITHMETIC else "wrong-mask" if name == "mask" else "missing-activation-derivative"
+    )
+    yield _new(plain, f"the derivative of {name} left out", "identity", mark, same)
     elsewhere = "derivative-of-activation-not-preactivation"
     if name != "mask":
-        try:
-            at_value = derivative(f, y)
-            yield _new(elsewhere, f"the derivative of {name} at its value", "at-value", mark, lambda g: g * at_value)
-        except RuntimeError:
-            pass
+        with suppress(RuntimeError, Escaped):
+            yield _new(elsewhere, f"the derivative of {name} at its value", "at-value", mark, times(derivative(f, y)))
     if name in BY_VALUE:
         formula = BY_VALUE[name]
-        yield _new(elsewhere, f"the derivative of {name} in terms of its value, at its argument", "formula", mark,
-                   lambda g: g * formula(x))  # fmt: skip
-        yield _new(elsewhere, f"the derivative of {name} in terms of its value, at {name} of its value", "formula2",
-                   mark, lambda g: g * formula(f(y)))  # fmt: skip
-        yield _new(elsewhere, f"the derivative of {name} in terms of its value, at what arrives", "formula3", mark,
-                   lambda g: g * formula(g))  # fmt: skip
-    yield _new("extra-term", f"the derivative of {name} taken twice", "twice", mark, lambda g: g * slope * slope)
+        said = f"the derivative of {name} in terms of its value, at"
+        yield _new(elsewhere, f"{said} its argument", "formula", mark, times(formula(x)))
+        yield _new(elsewhere, f"{said} {name} of its value", "formula2", mark, times(formula(f(y))))
+        yield _new(elsewhere, f"{said} what arrives", "formula3", mark, lambda g: g * formula(g))
+    yield _new("extra-term", f"the derivative of {name} taken twice", "twice", mark, times(slope, slope))
     for words, other in near:
         if other is not None and other.shape == slope.shape and not torch.equal(other, slope):
-            yield _new("off-by-one-layer", f"the derivative of {name} of the {words} layer",
-                       f"neighbour {words}", mark, lambda g, other=other: g * other)  # fmt: skip
+            said = f"the derivative of {name} of the {words} layer"
+            yield _new("off-by-one-layer", said, f"neighbour {words}", mark, times(other))
     if name in PIECEWISE:
         size = slope.abs().max()
-        for words, mask in (("the mask inverted", slope == 0), ("the value's sign as the mask", y > 0),
-                            ("the argument's sign as the mask", x > 0)):  # fmt: skip
+        masks = {"the mask inverted": slope == 0, "its value's sign as the mask": y > 0,
+                 "its argument's sign as the mask": x > 0}  # fmt: skip
+        for words, mask in masks.items():
             if not torch.equal(mask * size, slope):
-                yield _new("wrong-mask", f"{words}, of {name}", words, mark, lambda g, m=mask: g * m * size)
-        yield _new("wrong-mask", f"the sign of what arrives as the mask, of {name}", "arriving", mark,
-                   lambda g: g * (g > 0) * size)  # fmt: skip
+                yield _new("wrong-mask", f"{words}, of {name}", words, mark, times(mask, size))
+        said = f"the sign of what arrives as the mask, of {name}"
+        yield _new("wrong-mask", said, "arriving", mark, where_positive(size))
 
 
-def _where(network: Network, node: Node, neighbours: list[Node]) -> Iterator[Edit]:
+def _where(network: Network, node: Node, near: list[Node]) -> Iterator[Edit]:
+    """np.where: the condition left out, inverted, or of another layer."""
     condition = node._saved_condition
     for i in network.live(node):
         keep = condition if i == 1 else ~condition
-        options: list[tuple[str, str, Callable[[Any], Any]]] = [
-            ("wrong-mask", "the condition left out", lambda g: g),
-            ("wrong-mask", "the condition inverted", lambda g, k=keep: torch.where(k, 0.0, g)),
-            ("wrong-mask", "the sign of what arrives as the condition", lambda g: torch.where(g > 0, g, 0.0)),
+        options = [
+            ("wrong-mask", "the condition left out", same),
+            ("wrong-mask", "the condition inverted", chosen(~keep)),
+            ("wrong-mask", "the sign of what arrives as the condition", where_positive()),
         ]
-        for other in neighbours:
+        for other in near:
             c = other._saved_condition
             if c.shape == condition.shape and not torch.equal(c, condition):
-                options.append(("off-by-one-layer", "the condition of the neighbouring layer",
-                                lambda g, c=(c if i == 1 else ~c): torch.where(c, g, 0.0)))  # fmt: skip
+                rule = chosen(c if i == 1 else ~c)
+                options.append(("off-by-one-layer", "the condition of the neighbouring layer", rule))
         for k, (cause, words, rule) in enumerate(options):
-            yield Edit(cause=cause, words=words, kind=f"where {words} {k} {i}", node=node, post={node: _input(i, rule)})
-
-
-def _input(i: int, rule: Callable[[Any], Any]) -> Callable[[list[Any], Any], None]:
-    def hook(inputs: list[Any], arriving: Any) -> None:
-        if inputs[i] is not None:
-            inputs[i] = rule(arriving[0]).sum_to_size(tuple(inputs[i].shape))
-
-    return hook
+            yield new(cause, words, f"where {k}", node, i, rule)
