@@ -13,11 +13,11 @@ EXACT = frozenset(
     view reshape t transpose permute expand clone copy_ detach select slice relu neg abs sign max min clamp zeros ones
     empty fill rand bernoulli cat stack squeeze unsqueeze alias as_strided index gather where threshold _to_copy
     _unsafe_view zero_ full scalar_tensor lift pad constant_pad_nd arange masked_fill split unbind
-    """.split()  # noqa: SIM905  (a list of forty quoted words is harder to read)
+    """.split()
 )
 
 
-class TorchNoise(TorchDispatchMode):
+class TorchNoise(TorchDispatchMode):  # type: ignore[misc]  # torch is optional, so mypy follows none of it
     """Every floating result r of an operation that rounds becomes r (1 + eps xi), xi uniform in [-1, 1]."""
 
     def __init__(self, seed: int, amplitude: float) -> None:

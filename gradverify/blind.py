@@ -14,7 +14,6 @@ from gradverify.judge import judge
 from gradverify.registry import Entry
 from gradverify.types import Array, Cause, Estimate, Measurement, Verdict
 
-
 LARGE, PART = 1 << 16, 1 << 14  #: gradients with more entries are first judged on a part of this many
 
 
@@ -25,7 +24,7 @@ def spots(m: Measurement, bench: LiveBench) -> tuple[str, ...]:
     if (
         not isinstance(name, str)
         or got.get(name) is None
-        or m.got.shape != np.shape(got[name])
+        or m.got.shape != np.shape(np.asarray(got[name]))
         or not np.any(m.want.value)
     ):
         return ()

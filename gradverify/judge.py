@@ -10,11 +10,11 @@ Budgets come from the dtype and from measured rounding, never from the number of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gradverify.types import Array, Measurement, Verdict
-
 
 #: rounding this large against the terms of a gradient, and as large as the gradient, leaves nothing to judge;
 #: below it the gradient is zero to within its rounding
@@ -62,7 +62,7 @@ def judge(m: Measurement, tolerance: float | None = None) -> Judgement:
     asked = m.ask * scale
     vague = ~known | (error > asked) if asked > 0 else ~known
     worst = _worst(np.where(known, gap - allowed, np.inf), got.shape)
-    common = {
+    common: dict[str, Any] = {
         "n_compared": int(known.sum()),
         "index": worst,
         "got": _real(got[worst]),
@@ -73,7 +73,7 @@ def judge(m: Measurement, tolerance: float | None = None) -> Judgement:
         "resolution": _resolution(allowed[known], scale),
     }
     if vague.any():
-        return Judgement(verdict=Verdict.INCONCLUSIVE, why=m.why or _vague(vague, known, error, asked), **common)
+        return Judgement(verdict=Verdict.INCONCLUSIVE, why=_vague(vague, known, error, asked), **common)
     if m.natural > 0 and np.max(budget) > max(0.3 * scale, SWAMPED * m.natural):
         why = f"the implementation's own rounding ({np.max(budget):.1e}) is as large as the gradient ({scale:.1e})"
         return Judgement(verdict=Verdict.INCONCLUSIVE, why=why, **common)
@@ -114,7 +114,8 @@ def _fail(m: Measurement, gap: Array, allowed: Array, wrong: Array, known: Array
         why = f"{int((~np.isfinite(got) & wrong).sum())} of {got.size} {noun} not finite where the derivative exists"
     kink = m.upper is not None and m.lower is not None and bool((m.upper > m.lower)[worst])
     if kink and m.lower is not None and m.upper is not None and not m.why:
-        why += f"; the worst lies outside [{m.lower[worst]:.6g}, {m.upper[worst]:.6g}], the one-sided derivatives at a kink"
+        sides = f"[{m.lower[worst]:.6g}, {m.upper[worst]:.6g}]"
+        why += f"; the worst lies outside {sides}, the one-sided derivatives at a kink"
     return Judgement(
         verdict=Verdict.FAIL,
         why=why,

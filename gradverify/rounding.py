@@ -36,11 +36,11 @@ def floor_of(eps: float) -> float:
 #: results of these are exact (or no rounding of anything), and noise would break ties that really are ties
 EXACT = frozenset(
     "negative positive absolute fabs sign maximum minimum fmax fmin floor ceil rint trunc copysign conjugate "
-    "isnan isinf isfinite signbit logical_not ldexp".split()  # noqa: SIM905  (quoted words are harder to read)
+    "isnan isinf isfinite signbit logical_not ldexp".split()
 )
 
 
-class Noisy(np.ndarray):  # type: ignore[type-arg]  # the dtype parameter of ndarray cannot be kept by a view
+class Noisy(np.ndarray):
     """An array whose floating-point operations round at random. ``amplitude`` and ``rng`` are set by ``noise``."""
 
     amplitude = 1.0
@@ -88,7 +88,8 @@ def perturb(x: Array) -> None:
 
 def _noisy(result: Any) -> Any:
     if isinstance(result, np.generic) and result.dtype.kind in "fc":
-        return type(result)(result * (1.0 + np.finfo(result.dtype).eps * Noisy.amplitude * Noisy.rng.uniform(-1, 1)))
+        scalar: Any = result
+        return type(scalar)(scalar * (1.0 + np.finfo(scalar.dtype).eps * Noisy.amplitude * Noisy.rng.uniform(-1, 1)))
     if isinstance(result, np.ndarray) and result.dtype.kind in "fc":
         own = result if result.base is None and result.flags.writeable else result.copy()
         perturb(own)
@@ -130,11 +131,12 @@ def measure(
     natural    magnitude of the terms that each gradient is summed from: a spread of a few roundings of these is
                rounding whatever it does
     """
-    names = [k for k, g in got.items() if g is not None]
+    given = {k: np.asarray(g) for k, g in got.items() if g is not None}
+    names = list(given)
     with quiet():
         base = gradients(case)  # not ``got``: what differs from run to run by itself is state, not rounding
-    small = {k: np.zeros(np.shape(got[k])) for k in names}
-    large = {k: np.zeros(np.shape(got[k])) for k in names}
+    small = {k: np.zeros(given[k].shape) for k in names}
+    large = {k: np.zeros(given[k].shape) for k in names}
     for amplitude in (*(1.0,) * RUNS, *(LARGER,) * LARGE_RUNS):
         seen = small if amplitude == 1.0 else large
         try:
@@ -144,11 +146,11 @@ def measure(
             continue
         for k in names:
             g, b = again.get(k), base.get(k)
-            if g is not None and b is not None and np.shape(g) == np.shape(b) == np.shape(got[k]):
+            if g is not None and b is not None and np.shape(g) == np.shape(b) == given[k].shape:
                 with np.errstate(all="ignore"):
                     spread = np.abs(np.asarray(g, dtype=complex) - np.asarray(b, dtype=complex))
                 seen[k] = np.fmax(seen[k], np.where(np.isfinite(spread), spread, 0.0))
-    return {k: _allowance(small[k], large[k], np.asarray(got[k]), eps[k], eps[k] * natural[k]) for k in names}
+    return {k: _allowance(small[k], large[k], given[k], eps[k], eps[k] * natural[k]) for k in names}
 
 
 def of_forward(forward: Forward, rng: np.random.Generator) -> float:

@@ -116,7 +116,7 @@ class Forward:
     def eps(self) -> float:
         """Unit roundoff of the numbers that the forward returns."""
         _ = self.origin
-        kind = self._dtype if self._dtype is not None and self._dtype.kind in "fc" else np.dtype(float)
+        kind: Any = self._dtype if self._dtype is not None and self._dtype.kind in "fc" else np.dtype(float)
         stored = 0.0 if self._widened else stored_eps(self.adapter)
         return max(float(np.finfo(kind).eps), stored)
 
@@ -169,7 +169,7 @@ def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
             out = call(tensors, case.constants)
     except (RuntimeError, TypeError, AttributeError, NotImplementedError):
         return None
-    parts = leaves(out)
+    parts: dict[str, Any] = dict(leaves(out))
     if any(v.dtype not in (torch.float64, torch.complex128) for v in parts.values()):
         return None
     return {k: v.detach().cpu().numpy() for k, v in parts.items()}

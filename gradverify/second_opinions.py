@@ -84,7 +84,7 @@ def _directional(c: Consultation, name: str, ask: Callable[[dict[str, Array]], f
     return Measurement(
         of="gradient along a random direction",
         got=np.asarray(float(sum(np.sum(p) for p in parts))),
-        want=Estimate(value=np.asarray(ask(tangent)), error=ROUNDINGS * np.finfo(float).eps * size),
+        want=Estimate(value=np.asarray(ask(tangent)), error=np.asarray(ROUNDINGS * np.finfo(float).eps * size)),
         oracle=name,
         rounding=ROUNDINGS * eps * size,
         scale=size,
@@ -112,9 +112,8 @@ def _reference(c: Consultation) -> list[Measurement]:
         if truth is None or name in c.missing:
             continue
         size = float(np.max(np.abs(truth), initial=0.0))
-        estimate = Estimate(
-            value=np.asarray(truth, float), error=np.full(np.shape(truth), ROUNDINGS * np.finfo(float).eps * size)
-        )
+        bound = np.full(np.shape(truth), ROUNDINGS * np.finfo(float).eps * size)
+        estimate = Estimate(value=np.asarray(truth, float), error=bound)
         found.append(
             Measurement(of=f"gradient of {name}", got=c.got[name], want=estimate, oracle="reference",
                         rounding=np.maximum(c.rounding(name), ROUNDINGS * eps * size), scale=size, facts={"primal": name})

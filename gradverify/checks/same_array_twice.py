@@ -23,7 +23,7 @@ def same_array_twice(bench: Bench) -> Iterator[Measurement]:
     """
     if "engine" in traits(bench):
         return
-    owned = getattr(bench.adapter, "parameters", dict)()  # nobody ties gamma to beta on one object
+    owned: dict[str, Array] = getattr(bench.adapter, "parameters", dict)()  # nobody ties gamma to beta on one object
     primals = {k: v for k, v in floats(bench.case.primals).items() if k not in owned}
     alike = [
         (a, b)

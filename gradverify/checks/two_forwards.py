@@ -57,11 +57,13 @@ def two_forwards_before_one_backward(bench: Bench) -> Iterator[Measurement]:
     except AdapterError:
         return
     kept = all(_close(bench, k, late, alone) for k in alone)
-    said = () if kept else ("the object keeps the cache of its last forward: call backward before the next forward",)
+    told: tuple[str, ...] = (
+        () if kept else ("the object keeps the cache of its last forward: call backward before the next forward",)
+    )
     yield from compared(
         bench, late, alone if kept else alone_b, "two forwards on one object",
         "is that of neither forward when the object runs forward twice before backward",
-        times=4.0, facts={"forwards": 2, "one_object": True}, notes=lambda _: said,
+        times=4.0, facts={"forwards": 2, "one_object": True}, notes=lambda _: told,
     )  # fmt: skip
 
 

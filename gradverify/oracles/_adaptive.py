@@ -47,10 +47,10 @@ def differentiate(sample: Sampler, scales: Array, *, accept: Array | float, at: 
             ulp = np.spacing(np.abs(at[active])[:, None] + steps)
             steps = np.maximum(np.round(steps / ulp), 1.0) * ulp
         values, noise = sample(active, np.concatenate([steps, -steps], axis=1))
-        for row, i in enumerate(active):
+        for row, i in enumerate(active.tolist()):
             ladders[i].add(steps[row], values[row, :BLOCK], values[row, BLOCK:], noise[row])
         where = "go on"
-        still = []
+        still: list[int] = []
         for group in _same_length(active, ladders):
             found = slopes(*(np.stack(columns) for columns in zip(*(ladders[i].columns() for i in group), strict=True)))
             for row, i in enumerate(group):
@@ -101,10 +101,10 @@ class _Ladder:
 
     def next_steps(self, direction: str) -> Array:
         if direction == "start":
-            return self.first / RATIO ** np.arange(BLOCK)
+            return self.first * RATIO ** -np.arange(0.0, BLOCK)
         if direction == "up":
-            return self.steps[0] * RATIO ** np.arange(BLOCK, 0, -1)
-        return self.steps[-1] / RATIO ** np.arange(1, BLOCK + 1)
+            return np.asarray(self.steps[0] * RATIO ** np.arange(float(BLOCK), 0.0, -1.0))
+        return np.asarray(self.steps[-1] * RATIO ** -np.arange(1.0, BLOCK + 1.0))
 
     def add(self, steps: Array, plus: Array, minus: Array, noise: Array) -> None:
         noise = np.maximum(noise[:BLOCK], noise[BLOCK:])

@@ -85,7 +85,8 @@ def _jumps(change: Array, noise: Array) -> Array:
     """Lines on which phi(h) - phi(-h) does not shrink with h: a jump, or steps that do not see the function at all."""
     levels = change.shape[1]
     near, far = np.abs(change[:, levels // 2 :]), np.abs(change[:, : levels // 2])
-    return np.all(near > 1e3 * noise[:, levels // 2 :], axis=1) & (near.min(axis=1) > 0.5 * far.max(axis=1))
+    jumps: Array = np.all(near > 1e3 * noise[:, levels // 2 :], axis=1) & (near.min(axis=1) > 0.5 * far.max(axis=1))
+    return jumps
 
 
 @dataclass(frozen=True)
@@ -148,5 +149,5 @@ def slopes(steps: Array, plus: Array, minus: Array, noise: Array) -> Slopes:
         upper=np.where(kink, upper, value),
         kink=kink,
         noise=rounding,
-        one_sided=~(np.isfinite(plus).any(axis=1) & np.isfinite(minus).any(axis=1)),
+        one_sided=np.asarray(~(np.isfinite(plus).any(axis=1) & np.isfinite(minus).any(axis=1))),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from gradverify.errors import Unsupported
 from gradverify.registry import oracle
 from gradverify.sampling import Forward, evaluate, flat, quiet
-from gradverify.types import Adapter, Case, Estimate
+from gradverify.types import Adapter, Array, Case, Estimate
 
 STEP = 1e-30  #: of the natural scale: its square is lost beside anything
 ROUNDINGS = 64.0
@@ -55,8 +55,8 @@ class ComplexStep:
 
     def _analytic(self, forward: Forward) -> None:
         rng = np.random.default_rng(0)
-        tangent = {k: rng.choice([-1.0, 1.0], v.shape) * np.where(v != 0, np.abs(v), 1.0) for k, v in forward.base.items()
-                   if k in forward.names}  # fmt: skip
+        real = {k: forward.base[k] for k in forward.names}
+        tangent = {k: rng.choice([-1.0, 1.0], v.shape) * np.where(v != 0, np.abs(v), 1.0) for k, v in real.items()}
         small = 1e-7
         there = _vector(forward, {k: forward.base[k] + small * TURNED * v for k, v in tangent.items()})
         axis = _vector(forward, {k: forward.base[k] + 1j * STEP * v for k, v in tangent.items()})
@@ -69,11 +69,11 @@ class ComplexStep:
             raise Unsupported("the forward is not analytic")
 
 
-def _vector(forward: Forward, changed: dict[str, np.ndarray]) -> np.ndarray:  # type: ignore[type-arg]
+def _vector(forward: Forward, changed: dict[str, Array]) -> Array:
     """The flattened complex output. Raises Unsupported where complex numbers are refused or dropped."""
     forward.evaluations += 1
     try:
         with quiet():
             return flat(evaluate(forward.adapter, forward.case.at(changed))).astype(complex)
-    except Exception as error:  # noqa: BLE001  (user code may refuse complex numbers in any way)
+    except Exception as error:  # user code may refuse complex numbers in any way
         raise Unsupported(f"the forward refuses complex numbers: {error}") from error

@@ -45,9 +45,11 @@ class ForwardMode:
 
         def phi(*tensors: torch.Tensor) -> torch.Tensor:
             out = call({**fixed, **{k: t.clone() for k, t in zip(names, tensors, strict=True)}}, case.constants)
-            weights = leaves(case.upstream if case.upstream is not None else np.ones(()))
-            return sum((leaves(out)[k].double() * torch.tensor(np.asarray(w, float), device=device)).sum()
-                       for k, w in weights.items())  # type: ignore[return-value]  # fmt: skip
+            outs: dict[str, Any] = dict(leaves(out))
+            total = torch.zeros((), dtype=torch.float64, device=device)
+            for k, w in leaves(case.upstream if case.upstream is not None else np.ones(())).items():
+                total = total + (outs[k].double() * torch.tensor(np.asarray(w, float), device=device)).sum()
+            return total
 
         try:
             with quiet():

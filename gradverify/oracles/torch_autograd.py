@@ -88,7 +88,7 @@ def _torch(adapter: Adapter, case: Case, plain: Out) -> Autodiff:
     try:
         with torch.enable_grad(), quiet():
             out = _call(adapter)(given, case.constants)
-            outs = leaves(out)
+            outs: dict[str, Any] = dict(leaves(out))
             for key, value in leaves(plain).items():
                 _same_value(outs[key].detach().double().cpu().numpy(), np.asarray(value), stored_eps(adapter))
             weights = leaves(_upstream(case))
