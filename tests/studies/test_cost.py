@@ -10,9 +10,9 @@ import pytest
 import gradverify as gv
 from gradverify.adapters._adapt import adapt
 from gradverify.errors import UsageError
-from gradverify.studies import cost
 from gradverify.studies import _cost_reference as reference
 from gradverify.studies import _cost_user as user
+from gradverify.studies import cost
 from gradverify.studies._meter import Meter, exponent, lines, peak
 from gradverify.types import Case
 
