@@ -107,7 +107,7 @@ class _Ladder:
         return np.asarray(self.steps[-1] * RATIO ** -np.arange(1.0, BLOCK + 1.0))
 
     def add(self, steps: Array, plus: Array, minus: Array, noise: Array) -> None:
-        noise = np.maximum(noise[:BLOCK], noise[BLOCK:])
+        noise = np.fmax(noise[:BLOCK], noise[BLOCK:])  # beyond the edge of a domain there is none
         above = len(self.steps) > 0 and steps[0] > self.steps[0]
         parts = [(self.steps, steps), (self.plus, plus), (self.minus, minus), (self.noise, noise)]
         self.steps, self.plus, self.minus, self.noise = (

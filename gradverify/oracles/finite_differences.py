@@ -54,7 +54,7 @@ class FiniteDifferences:
             values, rounding = forward.along(tangent, list(BESIDE + SPACING * np.arange(POINTS)))
             sigma = noise_of_samples(values)
             measured = max(2 * sigma if np.isfinite(sigma) else 0.0, of_forward(forward, rng))
-            forward.floor = max(measured, float(np.max(rounding)) if rounding.size else 0.0)
+            forward.floor = max(measured, float(np.nanmax(rounding, initial=0.0)))
         return forward.floor
 
     def entries(
