@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.adapters._arrays import describe
 from gradverify.errors import UsageError
 from gradverify.types import Adapter, Array, Out, differentiable
 
@@ -80,7 +79,7 @@ def _array(what: str, value: Any) -> Array:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
         raise UsageError(
-            f"{what} is {describe(value)}, which NumPy cannot make an array of ({error}); "
+            f"{what} is a {type(value).__name__} that NumPy cannot make an array of ({error}); "
             "give each array a name of its own"
         ) from error
     if array.dtype.kind not in "fciub":

@@ -226,7 +226,7 @@ USAGE = {
     "text": (lambda: gv.verify(SQUARE, {"x": "abc"}), "primal 'x' has dtype <U3; expected an array of numbers"),
     "ragged": (
         lambda: gv.verify(SQUARE, {"x": [[1.0], [1.0, 2.0]]}),
-        "primal 'x' is a list of 2, which NumPy cannot make an array of.*give each array a name of its own",
+        "primal 'x' is a list that NumPy cannot make an array of.*give each array a name of its own",
     ),
     "a dict of parameters": (
         lambda: gv.verify(SQUARE, {"params": {"W": W}}),

@@ -54,6 +54,10 @@ class TorchModule:
     def adapt(cls, subject: Any, **options: Any) -> TorchModule:
         return cls(subject, **options)
 
+    @property
+    def _own(self) -> dict[str, Any]:
+        return dict(self._module.named_parameters()) if self._module is not None else {}
+
     def parameters(self) -> dict[str, Array]:
         """The parameters that require a gradient, by their names, at their current values."""
         if self._module is None:
@@ -117,10 +121,21 @@ class TorchModule:
         return between.out_of(outputs), pullback
 
     def _leaves(self, case: Case) -> dict[str, Any]:
-        return {n: between.to_tensor(self._torch, a, self._dtype, self.device).detach() for n, a in given(case).items()}
+        return {n: self._laid_out(n, between.to_tensor(self._torch, a, self._dtype, self.device).detach())
+                for n, a in given(case).items()}  # fmt: skip
+
+    def _laid_out(self, name: str, tensor: Any) -> Any:
+        """A parameter lies in memory as the module's own does: nobody hands a module strided weights.
+
+        Why it matters: torch 2.13's batch_norm backward on the CPU reads a strided weight as if it were contiguous.
+        """
+        own = self._own.get(name)
+        if own is None or own.shape != tensor.shape or own.stride() == tensor.stride():
+            return tensor
+        return self._torch.empty_like(own, dtype=tensor.dtype, device=tensor.device).copy_(tensor).detach()
 
     def _forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any], dtype: Any, device: Any) -> Any:
-        own = dict(self._module.named_parameters()) if self._module is not None else {}
+        own = self._own
         inputs = {n: v for n, v in primals.items() if n not in own}
         fixed = {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()}
         places = slots(self._sig, list(inputs), list(fixed), who=self.name)

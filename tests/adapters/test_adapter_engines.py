@@ -372,3 +372,13 @@ def test_torch_is_asked_for_by_the_name_of_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"torch is needed for gv.torch_module.*gradverify\[torch\]"):
         TorchModule(np.sin)
+
+
+def test_the_parameters_of_a_module_keep_its_own_layout(rng):
+    module = torch.nn.Conv2d(2, 3, 2).double().to(memory_format=torch.channels_last)
+    seen = []
+    module.register_forward_pre_hook(lambda m, _: seen.append(m.weight.stride()))
+    adapter = TorchModule(module)
+    wide = {n: np.repeat(v, 2, axis=-1)[..., ::2] for n, v in adapter.parameters().items()}
+    adapter.vjp(Case(name="c", primals={"input": rng.standard_normal((1, 2, 4, 4)), **wide}))
+    assert seen == [module.weight.stride()]

@@ -1,0 +1,96 @@
+"""The backward of a torch Function, called without the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradverify import registry
+from gradverify.adapters.torch_function import TorchFunction
+from gradverify.bench import LiveBench
+from gradverify.types import Case
+from tests.bench import wrong
+
+torch = pytest.importorskip("torch")
+
+
+class Affine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, w, b):
+        ctx.save_for_backward(x, w)
+        return x @ w + b
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ w.T, x.T @ g, g.sum(0)
+
+
+class Unreduced(Affine):
+    @staticmethod
+    def backward(ctx, g):
+        return *Affine.backward(ctx, g)[:2], g
+
+
+class Mutating(Affine):
+    @staticmethod
+    def backward(ctx, g):
+        found = Affine.backward(ctx, g)
+        g.mul_(2)
+        return found
+
+
+class Doubled(Affine):
+    @staticmethod
+    def backward(ctx, g):
+        dx, dw, db = Affine.backward(ctx, g)
+        return dx, dw.double(), db
+
+
+class RawBuffer(Affine):
+    """Reads the upstream in memory order, as a kernel does that was handed a bare pointer."""
+
+    @staticmethod
+    def backward(ctx, g):
+        dense = g if g.is_contiguous() else torch.as_strided(g, g.shape, (g.shape[1], 1))
+        return Affine.backward(ctx, dense)
+
+
+def found(function, dtype="float64"):
+    rng = np.random.default_rng(0)
+    shapes = {"x": (5, 4), "w": (4, 3), "b": (3,)}
+    case = Case(name="c", primals={k: rng.standard_normal(s).astype(dtype) for k, s in shapes.items()})
+    measurements = list(registry.check["raw-backward"].item(LiveBench(TorchFunction(function), case)))
+    assert measurements
+    return {m.of for m in wrong(measurements)}
+
+
+def test_a_right_backward_is_right_without_the_engine_too():
+    assert found(Affine) == set()
+
+
+def test_an_unreduced_gradient_that_the_engine_sums_is_found():
+    assert found(Unreduced) == {"shape of b", "shape of b, upstream strided"}
+
+
+def test_a_mutated_upstream_is_found():
+    assert {"upstream", "upstream, upstream strided"} <= found(Mutating)
+
+
+def test_a_dtype_that_the_engine_casts_is_found():
+    assert found(Doubled, "float32") == {"dtype of w", "dtype of w, upstream strided"}
+
+
+def test_a_backward_that_reads_the_raw_buffer_is_found():
+    assert found(RawBuffer) == {f"{n}: without the engine, upstream strided" for n in ("x", "w", "b")}
+
+
+def test_an_adapter_without_an_engine_is_left_alone():
+    class Plain:
+        name = "plain"
+
+        def vjp(self, case):
+            return case.primals["x"] * 2, lambda upstream: {"x": upstream * 2}
+
+    bench = LiveBench(Plain(), Case(name="c", primals={"x": np.ones(3)}))
+    assert list(registry.check["raw-backward"].item(bench)) == []
