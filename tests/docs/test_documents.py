@@ -1,0 +1,92 @@
+"""What the documentation says is run: its Python, its files, its commands and what they print."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: documents with tests of their own, beside what they describe
+ELSEWHERE = {"conformance.md", "decisions.md"}
+
+
+def _paste() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_paste", ROOT / "docs" / "paste.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["docs_paste"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+paste = _paste()
+DOCUMENTS = [path for path in paste.documents() if path.name not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_reader_who_follows_the_document_gets_what_it_says(document, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    paste.folder_of_a_reader(tmp_path)
+    before, namespace = set(sys.modules), {"__name__": "reader"}
+    try:
+        for block in paste.blocks(document.read_text(encoding="utf-8")):
+            if block.kind == "file":
+                paste.write(block, tmp_path)
+            elif block.kind == "paste":
+                now = paste.output(block, tmp_path)
+                assert paste.comparable(now) == paste.comparable(block.text), f"run: python docs/paste.py {document}"
+            elif block.language == "python":
+                code = "\n" * (block.line - 1) + block.text  # a traceback names the line of the document
+                exec(compile(code, str(document), "exec"), namespace)
+    finally:
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+                del sys.modules[name]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_fenced_block_says_its_language_or_is_pasted(document):
+    for block in paste.blocks(document.read_text(encoding="utf-8")):
+        assert block.kind == "paste" or block.language, f"{document.name}:{block.line}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_file_of_ours_leads_somewhere(document):
+    text = re.sub(r"```.*?^```|`[^`\n]*`", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in link]
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert not missing
+
+
+def test_seconds_and_rounding_are_no_difference():
+    assert paste.comparable("ok ± 2.5e-14 (12 checks, 0.31 s)") == paste.comparable("ok ± 1.1e-13  (12 checks, 4.00 s)")
+
+
+def test_a_value_is_a_difference():
+    assert paste.comparable("got 1.500e+00") != paste.comparable("got 1.600e+00")
+    assert paste.comparable("got 1.500e-03") != paste.comparable("got 1.500e-04")
+
+
+def test_a_pasted_block_that_is_out_of_date_is_replaced():
+    document = "before\n\n<!-- paste -->\n```text\n$ echo new\nold\n```\n\nafter\n"
+    assert paste.pasted(document) == document.replace("\nold\n", "\nnew\n")
+
+
+def test_a_pasted_block_that_differs_in_seconds_only_is_kept():
+    document = "<!-- paste -->\n```text\n$ echo '3 checks, 1.25 s'\n3 checks, 9.75 s\n```\n"
+    assert paste.pasted(document) == document
+
+
+def test_a_file_of_the_document_is_there_when_a_command_runs():
+    document = "<!-- file: a.txt -->\n```text\nhello\n```\n\n<!-- paste -->\n```text\n$ cat a.txt\n```\n"
+    assert paste.pasted(document).endswith("$ cat a.txt\nhello\n```\n")
