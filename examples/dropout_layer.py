@@ -10,7 +10,7 @@ class Dropout:
         self.keep = keep
 
     def forward(self, x):
-        self.mask = np.random.rand(*x.shape) < self.keep  # noqa: NPY002 (as people write it)
+        self.mask = np.random.rand(*x.shape) < self.keep
         return x * self.mask / self.keep
 
     def backward(self, dout):

@@ -101,4 +101,4 @@ if __name__ == "__main__":
     for step in (loss_and_grads, loss_and_grads_no_tanh):
         losses = train(step, np.random.default_rng(0))
         said = " -> ".join(f"{losses[i]:.3f}" for i in (0, 5, 10, 20))
-        print(f"{step.__name__:24s} loss {said}")  # noqa: T201 (a script)
+        print(f"{step.__name__:24s} loss {said}")
