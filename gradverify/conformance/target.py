@@ -154,6 +154,7 @@ class Driven:
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """The target's own, its answers made sure of."""
         plain = {f.name: getattr(case, f.name) for f in fields(Case)}
+        plain["constants"] = _as_wide(case)
         out, pullback = self._call(f"{case.op}", self.target.vjp, _Lent(**plain, given=case.thawed()))
 
         def pull(upstream: Out) -> Gradients:
@@ -175,6 +176,18 @@ class Driven:
             raise
         except Exception as error:
             raise AdapterError(f"{self.name}: {what} raised {type(error).__name__}: {error}") from error
+
+
+def _as_wide(case: Case) -> dict[str, Any]:
+    """Floating-point constants no narrower than the primals: oracles ask for the truth at primals in float64."""
+    kinds = [v.dtype for v in case.primals.values() if v.dtype.kind == "f"]
+    widest = max(kinds, key=lambda kind: kind.itemsize, default=np.dtype(float))
+
+    def widened(v: Any) -> Any:
+        narrow = isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.dtype.itemsize < widest.itemsize
+        return v.astype(widest) if narrow else v
+
+    return {k: widened(v) for k, v in case.constants.items()}
 
 
 def _out(value: Any) -> Out:
