@@ -61,4 +61,12 @@ def _explains(p: Pair, gradients: Mapping[str, Array]) -> bool:
 def _left(p: Pair, gradients: Mapping[str, Array]) -> float:
     """The part of the difference that a hypothesis leaves over: in coarse arithmetic the nearest one is said."""
     wrong = float(np.max(np.abs(p.got - p.want), initial=0.0))
-    return min(0.1, float(np.max(np.abs(p.got - gradients[p.name]), initial=0.0)) / wrong) if wrong else 0.0
+    left = float(np.max(np.abs(p.got - gradients[p.name]), initial=0.0)) / wrong if wrong else 0.0
+    return min(0.1, left) if left > 1e-3 else 0.0
+
+
+def better(a: Cause | None, b: Cause | None) -> Cause | None:
+    """The surer of two; the first of equals."""
+    if a is None or b is None:
+        return a or b
+    return b if b.confidence > a.confidence else a

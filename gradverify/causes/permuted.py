@@ -6,7 +6,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import Pair, pair, pairs
-from gradverify.causes._what_if import played_through
+from gradverify.causes._what_if import better, played_through
 from gradverify.types import Cause, Evidence, Measurement, leaves
 
 SUGGESTION = "check the order in which gradients are returned, axes are moved and flipped, and loops run backwards"
@@ -15,7 +15,7 @@ SUGGESTION = "check the order in which gradients are returned, axes are moved an
 @registry.cause("permuted")
 def permuted(m: Measurement, ev: Evidence) -> Cause | None:
     """The entries of the gradient are those wanted in another order, or those of another primal."""
-    return _itself(m, ev) or played_through(m, ev, "permuted", SUGGESTION)
+    return better(_itself(m, ev), played_through(m, ev, "permuted", SUGGESTION))
 
 
 def _itself(m: Measurement, ev: Evidence) -> Cause | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import elsewhere, lengths, number, pair
-from gradverify.causes._what_if import played_through
+from gradverify.causes._what_if import better, played_through
 from gradverify.types import Cause, Evidence, Measurement
 
 NICE = frozenset({"2", "1/2", "4", "1/4", "3", "1/3"})
@@ -20,7 +20,7 @@ SUGGESTION = "look for a forgotten 1/2, a mean that is a sum, or a factor applie
 @registry.cause("scale")
 def scale(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one times one factor in every entry; shapes that explain the factor are named."""
-    return _itself(m, ev) or played_through(m, ev, "scale", SUGGESTION)
+    return better(_itself(m, ev), played_through(m, ev, "scale", SUGGESTION))
 
 
 def _itself(m: Measurement, ev: Evidence) -> Cause | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import pair
-from gradverify.causes._what_if import played_through
+from gradverify.causes._what_if import better, played_through
 from gradverify.types import Cause, Evidence, Measurement
 
 SUGGESTION = (
@@ -17,7 +17,7 @@ SUGGESTION = (
 @registry.cause("transposed")
 def transposed(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one transposed, or filled in the other memory order."""
-    return _itself(m, ev) or played_through(m, ev, "transposed", SUGGESTION)
+    return better(_itself(m, ev), played_through(m, ev, "transposed", SUGGESTION))
 
 
 def _itself(m: Measurement, ev: Evidence) -> Cause | None:

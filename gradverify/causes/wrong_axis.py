@@ -6,7 +6,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import pair, pairs
-from gradverify.causes._what_if import played_through
+from gradverify.causes._what_if import better, played_through
 from gradverify.types import Cause, Evidence, Measurement, leaves
 
 SUGGESTION = "sum over the axis that forward broadcast: with samples in rows the bias gradient is delta.sum(axis=0)"
@@ -15,7 +15,7 @@ SUGGESTION = "sum over the axis that forward broadcast: with samples in rows the
 @registry.cause("wrong-axis")
 def wrong_axis(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is a per-sample gradient summed (or averaged) over another axis than the wanted one."""
-    return _itself(m, ev) or played_through(m, ev, "wrong-axis", SUGGESTION)
+    return better(_itself(m, ev), played_through(m, ev, "wrong-axis", SUGGESTION))
 
 
 def _itself(m: Measurement, ev: Evidence) -> Cause | None:
@@ -51,7 +51,7 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
         if source.ndim == p.got.ndim + 1:
             for a in range(source.ndim):
                 if p.is_(source.sum(axis=a), 4.0):
-                    return _cause(f"got is {words} summed over axis {a} in all {p.got.size} entries; want is not", 0.9)
+                    return _cause(f"got is {words} summed over axis {a} in all {p.got.size} entries; want is not", 0.86)
         if source.ndim + 1 == p.got.ndim:
             for a in range(p.got.ndim):
                 wide = np.expand_dims(source, a)

@@ -67,6 +67,8 @@ def _other_zeros(p: Pair) -> Cause | None:
     a, b = p.got == 0, p.want == 0
     lost, extra = p.wrong & a & ~b, p.wrong & b & ~a
     both = ~a & ~b & p.signal
+    if np.all(np.abs(np.sort(p.got, axis=None) - np.sort(p.want, axis=None)) <= np.max(p.tol)):
+        return None  # the same numbers elsewhere
     if not (np.any(lost) and np.any(extra) and np.sum(both) > 1 and np.array_equal(p.wrong, lost | extra)):
         return None
     return _cause(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,8 +48,11 @@ class Played:
 Family = Callable[[Network], Iterator[Edit]]
 
 
-def hypotheses(network: Network) -> Iterator[Played]:
-    """What the gradients would be with one bug, the most plausible first. Lazy: stop when it has cost enough."""
+def hypotheses(network: Network, others: Iterable[Played] = ()) -> Iterator[Played]:
+    """What the gradients would be with one bug, the most plausible first. Lazy: stop when it has cost enough.
+
+    others  hypotheses of another kind, that come after those that change all calls of a line together
+    """
     groups: dict[Any, list[Edit]] = {}
     calls: dict[Any, list[Edit]] = {}
     for family in _families():
@@ -59,16 +62,18 @@ def hypotheses(network: Network) -> Iterator[Played]:
             inner, full, _ = network.place(edit.node)
             groups.setdefault((inner, edit.kind), []).append(edit)
             calls.setdefault((full, edit.kind), []).append(edit)
-    yield from _all(network, [(e, "") for e in groups.values()])
-    several = {k: e for k, e in groups.items() if len(e) > 1}
-    yield from _all(network, [(e, _which(e, "")) for e in calls.values() if not any(e == g for g in groups.values())])
-    for e in several.values():
+    whole = list(groups.values())
+    several = [e for e in whole if len(e) > 1]
+    yield from _all(network, [(e, "") for e in whole])
+    yield from others
+    yield from _all(network, [(e, "" if len(e) > 1 else ", in one call") for e in calls.values() if e not in whole])
+    for e in several:
         yield from _all(network, [(e[1:], ", in all but the last call")] if e[0].cut else [], of=len(e))
         both = e[0].cut and len(e) > 2
         yield from _all(network, [(e[:-1], ", in all but the first call")] if both else [], of=len(e))
-    for e in several.values():
+    for e in several:
         yield from _all(network, list(_by_depth(network, e)))
-    for e in several.values():
+    for e in several:
         yield from _all(network, [([one], f", in call {len(e) - k} of {len(e)}") for k, one in enumerate(e)], of=len(e))
 
 
@@ -88,10 +93,6 @@ def _by_depth(network: Network, edits: Sequence[Edit]) -> Iterator[tuple[Sequenc
     for k, es in sorted(layers.items()):
         if len(es) > 1:
             yield es, f", at step {len(layers) - k} of {len(layers)}"
-
-
-def _which(edits: Sequence[Edit], default: str) -> str:
-    return default if len(edits) > 1 else ", in one call"
 
 
 def _all(network: Network, sets: Sequence[tuple[Sequence[Edit], str]], of: int = 0) -> Iterator[Played]:
@@ -129,4 +130,4 @@ def played(network: Network, edits: Sequence[Edit]) -> dict[str, Array] | None:
 def _families() -> Sequence[Family]:
     from gradverify.tracing.whatif import axes, matrices, moves, paths, products, softmaxes, unary
 
-    return (unary.edits, softmaxes.edits, matrices.edits, products.edits, paths.edits, axes.edits, moves.edits)
+    return (unary.edits, softmaxes.edits, paths.edits, matrices.edits, products.edits, axes.edits, moves.edits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 
@@ -13,6 +14,7 @@ from gradverify.tracing.whatif.graph import Network, Node
 from gradverify.tracing.whatif.rules import Rule, post, through, times
 from gradverify.types import Array
 
+SECONDS = 0.8  #: of this thread, for all the recordings
 Retrace = Callable[[Mapping[str, Array]], Network]  #: the same forward recorded with some primals replaced
 
 #: node -> what is saved of its factors, by position of the other one
@@ -27,8 +29,11 @@ def replacements(network: Network, retrace: Retrace) -> Iterator[Played]:
     """For every primal and every other value of its shape: the products' other factors get that instead."""
     values = {k: t.detach().cpu().numpy().astype(float) for k, t in network.leaves.items()}
     used = {k for n in network.nodes if n.name() in SAVED for to, _ in n.next_functions if (k := network.primal(to))}
+    end = time.thread_time() + SECONDS
     for name in sorted(used):
         for cause, words, value in _others(name, values):
+            if time.thread_time() > end:
+                return
             try:
                 other = retrace({name: value})
             except Exception:  # noqa: BLE001  the user's forward may refuse any other value: no evidence
@@ -51,7 +56,10 @@ def _others(name: str, values: Mapping[str, Array]) -> Iterator[tuple[str, str, 
     for axes in ((n - 1,), (n - 2, n - 1)) if n > 1 else ((0,),) if n else ():
         if any(value.shape[k] > 1 for k in axes):
             yield "permuted", f"{name} flipped along axis {' and '.join(map(str, axes))}", np.flip(value, axes).copy()
-    for other, its in values.items():
+    same = [k for k, v in values.items() if v.shape == value.shape]
+    place = same.index(name)
+    for other in same[max(0, place - 2) : place + 3]:
+        its = values[other]
         if other != name and its.shape == value.shape and value.size > 1:
             yield "off-by-one-layer", f"{other} in place of {name}", its
             if value.ndim == 2 and value.shape[0] == value.shape[1]:
