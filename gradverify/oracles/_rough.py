@@ -62,7 +62,7 @@ class Mismatch:
         """The error of one answer, from what a full ladder says of the whole direction; four samples if need be."""
         everything = np.arange(self.entries)
         doubt = self._doubt(everything, mismatch)
-        if not doubt < 0.02 * abs(mismatch):
+        if not doubt < 0.1 * abs(mismatch):
             self.steps = [LONGEST, LONGEST / 2.7]
             doubt = self._doubt(everything, mismatch)
         return doubt

@@ -1,0 +1,91 @@
+"""What a check may cost, in forwards that a counting implementation sees and in memory: ratios of DESIGN section 11."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import gradverify as gv
+
+VALUE = ["pullback-matches-oracle"]
+DIFFERENCES = ["finite-differences"]
+
+
+class Counted:
+    """A tanh network in float64, 320 -> 400 -> 10: 132,410 parameters; ``plant`` spoils the gradients."""
+
+    def __init__(self, plant=lambda g: None):
+        rng = np.random.default_rng(0)
+        self.primals = {
+            "W": rng.standard_normal((320, 400)) / 18,
+            "b": 0.1 * rng.standard_normal(400),
+            "V": rng.standard_normal((400, 10)) / 20,
+            "c": 0.1 * rng.standard_normal(10),
+        }
+        self.constants = {"X": rng.standard_normal((32, 320)), "y": rng.standard_normal((32, 10))}
+        self.plant, self.forwards = plant, 0
+
+    def forward(self, W, b, V, c, X, y):
+        self.forwards += 1
+        a = np.tanh(X @ W + b)
+        r = a @ V + c - y
+        return 0.5 * np.sum(r * r) / len(X), (a, r, V, X)
+
+    def backward(self, upstream, cache):
+        a, r, V, X = cache
+        d = upstream * r / len(X)
+        e = (d @ V.T) * (1 - a * a)
+        gradients = {"W": X.T @ e, "b": e.sum(axis=0), "V": a.T @ d, "c": d.sum(axis=0)}
+        self.plant(gradients)
+        return gradients
+
+    def verify(self, **options):
+        return gv.verify((self.forward, self.backward), self.primals, constants=self.constants, checks=VALUE, **options)
+
+
+def one_entry(gradients):
+    g = gradients["W"].reshape(-1)
+    g[np.argsort(np.abs(g))[g.size // 2]] *= 1 + 1e-5
+
+
+@pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
+def test_a_large_network_is_verified_in_tens_of_forwards(oracles):
+    net = Counted()
+    assert net.verify(oracles=oracles).verdict == "pass"
+    assert net.forwards <= 36
+
+
+@pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
+def test_one_entry_of_many_that_is_wrong_by_1e5_of_itself_is_named(oracles):
+    net = Counted(one_entry)
+    report = net.verify(oracles=oracles)
+    right = Counted()
+    g = right.backward(1.0, right.forward(**right.primals, **right.constants)[1])["W"]
+    where = np.unravel_index(np.argsort(np.abs(g), axis=None)[g.size // 2], g.shape)
+    assert tuple(map(int, where)) in {f.index for f in report.findings if f.verdict == "fail"}
+
+
+@pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
+def test_finding_the_entry_takes_a_few_times_the_forwards_of_a_pass(oracles):
+    right, wrong = Counted(), Counted(one_entry)
+    right.verify(oracles=oracles)
+    wrong.verify(oracles=oracles)
+    assert wrong.forwards <= 5 * right.forwards
+
+
+@pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
+def test_an_elementwise_op_needs_no_dense_jacobian(oracles):
+    x = np.random.default_rng(0).standard_normal(10_000)
+
+    def verify():
+        return gv.verify(
+            (lambda x: np.tanh(x), lambda upstream, x: upstream * (1 - np.tanh(x) ** 2)), {"x": x},
+            checks=VALUE, oracles=oracles,
+        )  # fmt: skip
+
+    assert verify().verdict == "pass"  # also imports what it needs
+    tracemalloc.start()
+    verify()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 2**20  # the Jacobian has 763 MiB
