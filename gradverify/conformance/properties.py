@@ -201,7 +201,7 @@ class _Search:
                        n_compared=1, n_wrong=1, notes=(note,), **more)  # fmt: skip
 
 
-def _always(case: Case) -> bool:  # noqa: ARG001  (an invariant without ``applies`` speaks about every case)
+def _always(case: Case) -> bool:
     return True
 
 

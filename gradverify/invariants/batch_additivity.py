@@ -12,7 +12,7 @@ from gradverify.invariants._tools import equal, kept, pulled, size, usable, wide
 from gradverify.types import Array, Bench, Measurement, leaves, like
 
 
-@registry.invariant("batch-additivity", applies=several, ops=OPS, mutant="batch-mean-missing")
+@registry.invariant("batch-additivity", applies=several, ops=OPS)
 def batch_additivity(bench: Bench) -> Iterator[Measurement]:
     """The gradient of a batch is the mean or sum of its samples' gradients, each computed alone.
 

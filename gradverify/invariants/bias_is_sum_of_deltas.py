@@ -35,7 +35,7 @@ def applies(case: Case) -> bool:
     return case.op in ADDED or case.op in COLUMNS
 
 
-@registry.invariant("bias-is-sum-of-deltas", applies=applies, ops=(*ADDED, *COLUMNS), mutant="squeezed")
+@registry.invariant("bias-is-sum-of-deltas", applies=applies, ops=(*ADDED, *COLUMNS))
 def bias_is_sum_of_deltas(bench: Bench) -> Iterator[Measurement]:
     """The gradient of a bias is the sum of the deltas, and that of the weight of an input that is always one.
 

@@ -49,7 +49,7 @@ class _Missing(Exception):
 
 
 @registry.invariant(
-    "composition", applies=applies, mutant="the second layer's delta not passed through W",
+    "composition", applies=applies,
     ops=("network", "two_layer", "affine", "relu", "log_softmax", "layer_norm", "batch_norm"),
 )  # fmt: skip
 def composition(bench: Bench) -> Iterator[Measurement]:

@@ -47,7 +47,7 @@ def applies(case: Case) -> bool:
     return bool(groups(case))
 
 
-@registry.invariant("euler-homogeneous", applies=applies, ops=(*GROUPS, "power", *NETWORKS), mutant="entry-off")
+@registry.invariant("euler-homogeneous", applies=applies, ops=(*GROUPS, "power", *NETWORKS))
 def euler_homogeneous(bench: Bench) -> Iterator[Measurement]:
     """Sum of x df/dx = k f wherever f(c x) = c^k f(x): relu networks, squares, everything linear.
 

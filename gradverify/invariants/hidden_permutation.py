@@ -10,7 +10,7 @@ from gradverify.invariants._tools import equal, kept, pulled, usable, varied
 from gradverify.types import Array, Bench, Measurement
 
 
-@registry.invariant("hidden-permutation", applies=has_hidden, ops=OPS, mutant="rolled")
+@registry.invariant("hidden-permutation", applies=has_hidden, ops=OPS)
 def hidden_permutation(bench: Bench) -> Iterator[Measurement]:
     """Hidden units in another order: the loss stays, and the gradients are in that order too.
 

@@ -37,7 +37,7 @@ def applies(case: Case) -> bool:
     return bool(linear_in(case))
 
 
-@registry.invariant("linear-adjoint", applies=applies, ops=tuple(LINEAR), mutant="transposed")
+@registry.invariant("linear-adjoint", applies=applies, ops=tuple(LINEAR))
 def linear_adjoint(bench: Bench) -> Iterator[Measurement]:
     """<L v, u> = <v, backward(u)> for any v, where the forward is linear: L v = f(v) - f(0).
 

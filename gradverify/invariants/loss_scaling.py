@@ -18,7 +18,7 @@ def applies(case: Case) -> bool:
     return bool(case.primals)
 
 
-@registry.invariant("loss-scaling", applies=applies, ops=(), mutant="upstream-ignored")
+@registry.invariant("loss-scaling", applies=applies, ops=())
 def loss_scaling(bench: Bench) -> Iterator[Measurement]:
     """backward(c u) = c backward(u), to the last bit for a power of two.
 

@@ -22,7 +22,7 @@ def applies(case: Case) -> bool:
     return bool(case.primals[name].shape[int(case.constants.get("axis", axis))] >= 2)
 
 
-@registry.invariant("norm-orthogonal", applies=applies, ops=tuple(AXIS), mutant="the variance taken as a constant")
+@registry.invariant("norm-orthogonal", applies=applies, ops=tuple(AXIS))
 def norm_orthogonal(bench: Bench) -> Iterator[Measurement]:
     """The gradient of a normalisation's input is orthogonal to 1 and, up to the known trace of eps, to x-hat.
 

@@ -33,7 +33,7 @@ def applies(case: Case) -> bool:
     return case.op in SMOOTH or "smooth" in case.tags
 
 
-@registry.invariant("path-independence", applies=applies, ops=(*SMOOTH, *NETWORKS), mutant="wrong slope in one layer")
+@registry.invariant("path-independence", applies=applies, ops=(*SMOOTH, *NETWORKS))
 def path_independence(bench: Bench) -> Iterator[Measurement]:
     """The integral of the gradient around a closed loop is zero, and along each side what the forward changes by.
 

@@ -23,7 +23,7 @@ def applies(case: Case) -> bool:
     return batch is not None and batch.n >= 1 and bool(_weights(case)) and case.op in ("affine", *NETWORKS)
 
 
-@registry.invariant("rank-of-dw", applies=applies, ops=("affine", *NETWORKS), mutant="weight-decay-added")
+@registry.invariant("rank-of-dw", applies=applies, ops=("affine", *NETWORKS))
 def rank_of_dw(bench: Bench) -> Iterator[Measurement]:
     """The rank of dW is at most the number of samples.
 

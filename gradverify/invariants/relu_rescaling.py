@@ -27,7 +27,7 @@ def _homogeneous(case: Case) -> list[bool]:
     return [name in HOMOGENEOUS for name in activations(case)[:-1]]
 
 
-@registry.invariant("relu-rescaling", applies=applies, ops=(*ALONE, *OPS), mutant="the value of relu for its slope")
+@registry.invariant("relu-rescaling", applies=applies, ops=(*ALONE, *OPS))
 def relu_rescaling(bench: Bench) -> Iterator[Measurement]:
     """relu(c z) = c relu(z): the slope stays, and c can move from one layer to the next with the gradients scaled.
 

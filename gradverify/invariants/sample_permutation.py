@@ -26,7 +26,7 @@ def applies(case: Case) -> bool:
     return batch is not None and batch.n >= 2
 
 
-@registry.invariant("sample-permutation", applies=applies, ops=(*OPS, "batch_norm"), mutant="last-sample-dropped")
+@registry.invariant("sample-permutation", applies=applies, ops=(*OPS, "batch_norm"))
 def sample_permutation(bench: Bench) -> Iterator[Measurement]:
     """Samples in another order: the same gradients of what they share, and their own in that order.
 

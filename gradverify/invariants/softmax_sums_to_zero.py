@@ -12,7 +12,7 @@ from gradverify.invariants._tools import allowed, equal, kept, size, usable, wid
 from gradverify.types import Bench, Measurement
 
 
-@registry.invariant("softmax-sums-to-zero", applies=applies, ops=OPS, mutant="softmax taken element by element")
+@registry.invariant("softmax-sums-to-zero", applies=applies, ops=OPS)
 def softmax_sums_to_zero(bench: Bench) -> Iterator[Measurement]:
     """The gradient of the logits sums to zero over the classes, in every row.
 

@@ -22,7 +22,7 @@ def applies(case: Case) -> bool:
     return case.op in (*REGRESSION, *LOGITS) or (case.op in NETWORKS and loss(case) == "half_squared_error")
 
 
-@registry.invariant("zero-at-minimum", applies=applies, ops=(*REGRESSION, *LOGITS, *NETWORKS), mutant="offset-added")
+@registry.invariant("zero-at-minimum", applies=applies, ops=(*REGRESSION, *LOGITS, *NETWORKS))
 def zero_at_minimum(bench: Bench) -> Iterator[Measurement]:
     """Prediction equal to target: every gradient is zero.
 

@@ -1,7 +1,5 @@
 """One strategy per op of the catalogue, most of them a line: shapes by letters, kinds of entries, constants."""
 
-# ruff: noqa: ARG001  (every function of constants has the same three arguments)
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

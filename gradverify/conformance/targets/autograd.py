@@ -131,14 +131,14 @@ def table() -> dict[str, Forward]:
         length = anp.sqrt(anp.sum(p["G"] ** 2))
         return p["G"] * anp.minimum(c.get("max_norm", 1.0) / length, 1.0)
 
-    def rnn(p: Named, c: Named) -> Any:  # noqa: ARG001  (one signature for all)
+    def rnn(p: Named, c: Named) -> Any:
         h, out = p["h0"], []
         for t in range(p["X"].shape[0]):
             h = anp.tanh(affine(p["X"][t], p["Wx"], p["b"]) + anp.dot(h, p["Wh"].T))
             out.append(h)
         return anp.stack(out)
 
-    def lstm(p: Named, c: Named) -> Any:  # noqa: ARG001  (one signature for all)
+    def lstm(p: Named, c: Named) -> Any:
         h, state, out = p["h0"], p["c0"], []
         n = h.shape[-1]
         for t in range(p["X"].shape[0]):
@@ -162,7 +162,7 @@ def table() -> dict[str, Forward]:
         return lambda p, c: f(p["z"], **c)
 
     def x(f: Callable[[Any], Any]) -> Forward:
-        return lambda p, c: f(p["x"])  # noqa: ARG005  (one signature for all)
+        return lambda p, c: f(p["x"])
 
     def bce(p: Named, c: Named) -> Any:
         return reduced(softplus(p["z"]) - c["y"] * p["z"], by(c))

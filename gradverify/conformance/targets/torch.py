@@ -122,14 +122,14 @@ def table(torch: Any) -> dict[str, Forward]:
     def clip_by_norm(p: Named, c: Named) -> Any:
         return p["G"] * torch.clamp(c.get("max_norm", 1.0) / torch.linalg.vector_norm(p["G"]), max=1.0)
 
-    def rnn(p: Named, c: Named) -> Any:  # noqa: ARG001  (one signature for all)
+    def rnn(p: Named, c: Named) -> Any:
         h, out = p["h0"], []
         for x in p["X"]:
             h = torch.rnn_tanh_cell(x, h, p["Wx"], p["Wh"], p["b"], torch.zeros_like(p["b"]))
             out.append(h)
         return torch.stack(out)
 
-    def lstm(p: Named, c: Named) -> Any:  # noqa: ARG001  (one signature for all)
+    def lstm(p: Named, c: Named) -> Any:
         h, state, out = p["h0"], p["c0"], []
         for x in p["X"]:
             h, state = torch.lstm_cell(x, (h, state), p["Wx"], p["Wh"], p["b"], torch.zeros_like(p["b"]))
@@ -143,7 +143,7 @@ def table(torch: Any) -> dict[str, Forward]:
         return lambda p, c: f(p["z"], **c)
 
     def x(f: Callable[[Any], Any]) -> Forward:
-        return lambda p, c: f(p["x"])  # noqa: ARG005  (one signature for all)
+        return lambda p, c: f(p["x"])
 
     ops: dict[str, Forward] = {
         **{name: z(f) for name, f in act.items()},
