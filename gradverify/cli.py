@@ -32,6 +32,7 @@ STUDIES = {
     "report": ("gradverify.studies.accuracy", "the gradient-accuracy table: adapter x op x dtype"),
     "grade": ("gradverify.studies.grade", "grade a folder of submissions"),
     "power": ("gradverify.studies.power", "which planted bugs are caught, and how small they may be"),
+    "calibration": ("gradverify.studies.calibration", "do finite differences err as much as they claim"),
     "flow": ("gradverify.studies.flow", "how gradients flow through the depth of a network"),
     "cost": ("gradverify.studies.cost", "evaluations and seconds against the peers"),
 }
