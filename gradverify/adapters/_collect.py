@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gradverify.adapters._arrays import as_array, shape_of
-from gradverify.adapters._discover import Parameter, Plan
 from gradverify.adapters._gradients import as_gradient, assign, flatten, scaled, spelled, spellings
 from gradverify.adapters._methods import Methods, left_on
 from gradverify.adapters._optimizer import Recorder, recorded
+from gradverify.adapters._plan import Parameter, Plan, Trial
 from gradverify.adapters._roles import RATE
 from gradverify.adapters._store import attributes, children, get
 from gradverify.errors import AdapterError
@@ -120,6 +120,18 @@ def of_inputs(plan: Plan, work: Any, result: Any, inputs: Arrays, methods: Metho
         if not fits:  # a network's backward may return anything: the loss, a delta
             return nothing
     return assign(result, inputs, methods.backward, methods.order)
+
+
+def without_place(plan: Plan, trial: Trial, fed: Arrays, methods: Methods) -> frozenset[str]:
+    """The inputs, if a backward that gives gradients of parameters has no place for those of inputs."""
+    floats = frozenset(n for n, v in fed.items() if differentiable(v))
+    if not plan.parameters or not floats:
+        return frozenset()
+    try:
+        found = of_inputs(plan, trial.root, trial.result, fed, methods)
+    except AdapterError:  # the checks' runs will say it
+        return frozenset()
+    return floats - set(found)
 
 
 def _numbers(result: Sequence[Any]) -> bool:

@@ -3,81 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradverify.adapters._arrays import shape_of
-from gradverify.adapters._gradients import flatten, spelled
-from gradverify.adapters._optimizer import Recorder, handed_over
+from gradverify.adapters._optimizer import handed_over
 from gradverify.adapters._pairs import looks_like_gradient, partner
-from gradverify.adapters._store import PARAMETER_CONTAINERS, Path, arrays, get, groups, label, parse, same
+from gradverify.adapters._plan import Parameter, Plan, Trial
+from gradverify.adapters._returned import keyed, returned
+from gradverify.adapters._store import Path, arrays, get, groups, label, parse
 from gradverify.errors import AdapterError, UsageError
-from gradverify.types import Array
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """One array on the object. ``source``: "attribute", "returned", "recorded" or "updated" (in place by backward)."""
-
-    name: str
-    paths: tuple[Path, ...]  #: all the places where this very array hangs
-    source: str
-    gradient: tuple[Path, ...] = ()  #: where it is left; several for an array shared by several layers: their sum
-    key: Any = None  #: the place in what backward returned: a key, or an index into its leaves
-    compute: Callable[[Any], Any] | None = None  #: given by the user: object -> gradient
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All parameters, and how many leaves of the returned value belong to the inputs."""
-
-    parameters: tuple[Parameter, ...] = ()
-    input_places: tuple[str, ...] = ()  #: attributes that may hold the gradient of the only input
-
-    def named(self) -> dict[str, Parameter]:
-        return {p.name: p for p in self.parameters}
-
-    def uses(self, source: str) -> bool:
-        return any(p.source == source for p in self.parameters)
-
-
-@dataclass(kw_only=True)
-class Trial:
-    """What one run on a copy showed."""
-
-    before: dict[Path, Any]
-    values: dict[Path, Array]
-    middle: dict[Path, Any] = field(default_factory=dict)
-    middle_values: dict[Path, Array] = field(default_factory=dict)
-    after: dict[Path, Any] = field(default_factory=dict)
-    after_values: dict[Path, Array] = field(default_factory=dict)
-    result: Any = None
-    recorder: Recorder | None = None
-    root: Any = None
-    doubled: set[Path] = field(default_factory=set)  #: what a second backward added up with the first
-
-    @staticmethod
-    def copies(table: Mapping[Path, Any]) -> dict[Path, Array]:
-        return {p: np.array(v) for p, v in table.items()}
-
-    def stable(self) -> dict[Path, Any]:
-        """What the forward left alone: parameters are among these, cached activations are not."""
-        kept = {}
-        for p, v in self.before.items():
-            now = self.middle.get(p)
-            untouched = now is v if isinstance(v, np.ndarray) else type(now) is type(v)
-            if untouched and same(self.middle_values[p], self.values[p]):
-                kept[p] = v
-        return kept
-
-    def changed(self, path: Path) -> bool:
-        """Whether the backward replaced or overwrote what is there."""
-        then, now = self.middle.get(path), self.after.get(path)
-        if now is None or then is None:
-            return now is not None
-        return now is not then or not same(self.after_values[path], self.middle_values[path])
 
 
 def find(
@@ -105,13 +41,13 @@ def find(
     owned = groups({p: v for p, v in stable.items() if p not in done})
     gradients = {q for p in found for q in p.gradient}
     rest: list[tuple[Path, ...]] = []
-    keyed = _keyed(trial, owned)
+    by_key = keyed(trial, owned)
     for paths in owned:
         by_path = {p: q for p in paths if (q := partner(p, trial.after, set(paths) | done)) is not None}
-        if paths in keyed and not any(trial.after[q] is keyed[paths][1] for q in by_path.values()):
+        if paths in by_key and not any(trial.after[q] is by_key[paths][1] for q in by_path.values()):
             # what backward hands out is its answer; what it left on layers inside may lack a penalty or a mean
             gradients |= set(by_path.values())
-            found.append(Parameter(name="", paths=paths, source="returned", key=keyed[paths][0]))
+            found.append(Parameter(name="", paths=paths, source="returned", key=by_key[paths][0]))
             continue
         # an array and its own gradient are two things; a gradient is no parameter
         if not by_path or (looks_like_gradient(paths[0]) and all(p in gradients for p in paths)):
@@ -129,8 +65,8 @@ def find(
         rest = [paths for paths in rest if not set(paths) & given]
     if not found:
         beyond = [n_inputs + i + 1 for i in range(n_constants)]
-        returned, rest = _returned(trial, rest, (0, n_inputs) if implicit else (n_inputs,), beyond)
-        found += returned
+        answered, rest = returned(trial, rest, (0, n_inputs) if implicit else (n_inputs,), beyond)
+        found += answered
     if not found:
         rest = [p for p in rest if matters(p)]
         shaped, rest = _by_shape(trial, rest)
@@ -216,71 +152,6 @@ def _undisputed(found: list[Parameter], matters: Callable[[tuple[Path, ...]], bo
     disputed = [p for p, c in zip(found, claims, strict=True) if c and claims.count(c) > 1]
     idle = [p for p in disputed if not matters(p.paths)]
     return [p for p in found if p not in idle] if len(idle) < len(disputed) else found
-
-
-def _mapping(result: Any) -> Mapping[Any, Any] | None:
-    """The mapping that backward returned, alone or beside other things."""
-    if isinstance(result, Mapping):
-        return result
-    parts = result if isinstance(result, (tuple, list)) else ()
-    return next((v for v in parts if isinstance(v, Mapping)), None)
-
-
-def _keyed(trial: Trial, owned: Sequence[tuple[Path, ...]]) -> dict[tuple[Path, ...], tuple[Any, Any]]:
-    """By paths, (key, gradient) of a returned mapping; of several arrays with that key the most likely one."""
-    result = _mapping(trial.result) or {}
-    keys = {str(k): k for k in result}
-    claims: dict[str, list[tuple[Path, ...]]] = {}
-    for paths in owned:
-        if (name := next((s for p in paths if (s := _key(p, list(keys)))), None)) is not None:
-            claims.setdefault(name, []).append(paths)
-
-    def likely(paths: tuple[Path, ...], name: str) -> tuple[bool, bool, int]:
-        fits = shape_of(get(trial.root, paths[0])) == shape_of(result[keys[name]])
-        named = any(str(k) in PARAMETER_CONTAINERS for p in paths for _, k in p)
-        return not fits, not named, min(len(p) for p in paths)
-
-    best = {name: min(all_, key=lambda paths: likely(paths, name)) for name, all_ in claims.items()}
-    return {paths: (keys[name], result[keys[name]]) for name, paths in best.items()}
-
-
-def _returned(
-    trial: Trial, rest: list[tuple[Path, ...]], skips: Sequence[int], beyond: Sequence[int]
-) -> tuple[list[Parameter], list[tuple[Path, ...]]]:
-    """Gradients among what backward returned, by shape and order; those ``beyond`` only if every parameter has one."""
-    if _mapping(trial.result) is not None:
-        return [], rest
-    leaves = list(flatten(trial.result)) if isinstance(trial.result, (tuple, list)) else []
-    for measure in (shape_of, np.size):  # a bias gradient of shape (3,) for (1, 3) is still that of the bias
-        have = [measure(get(trial.root, p[0])) for p in rest]
-        for skip in dict.fromkeys((*skips, *beyond)):
-            order = _in_order(have, [measure(v) for v in leaves[skip:]])
-            if order and (skip in skips or len(order) == len(rest)):
-                chosen = [
-                    Parameter(name="", paths=rest[i], source="returned", key=skip + j) for j, i in enumerate(order)
-                ]
-                return chosen, [p for i, p in enumerate(rest) if i not in order]
-    if rest and len(rest) == len(leaves) - skips[-1]:  # a wrong shape is the checks' business
-        return [Parameter(name="", paths=p, source="returned", key=skips[-1] + j) for j, p in enumerate(rest)], []
-    return [], rest
-
-
-def _key(path: Path, keys: list[str]) -> str | None:
-    flat = "".join(k for k in label(path).split(".") if k)
-    return spelled(str(path[-1][1]), keys) or spelled(label(path), keys) or spelled(flat, keys)
-
-
-def _in_order(have: Sequence[object], want: Sequence[object]) -> list[int] | None:
-    """For each wanted shape (or size) the first unused parameter that has it; None when one is missing."""
-    left = list(range(len(have)))
-    chosen: list[int] = []
-    for shape in want:
-        i = next((i for i in left if have[i] == shape), None)
-        if i is None:
-            return None
-        left.remove(i)
-        chosen.append(i)
-    return chosen
 
 
 def _by_shape(trial: Trial, rest: list[tuple[Path, ...]]) -> tuple[list[Parameter], list[tuple[Path, ...]]]:

@@ -58,6 +58,11 @@ class Methods:
     order: tuple[str, ...]  #: the forward's own order of inputs and constants
 
     @property
+    def runs_its_own_forward(self) -> bool:
+        """Whether backward takes all that the forward takes and no upstream: it belongs to no earlier forward."""
+        return self.implicit and bool(self.order) and set(self.order) <= self.taken_by_backward
+
+    @property
     def taken_by_backward(self) -> set[str]:
         """The inputs and constants that backward is given again."""
         if self.by_place:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,8 @@ from gradverify.adapters import _optimizer as optimizers
 from gradverify.adapters._arrays import as_out
 from gradverify.adapters._bind import run
 from gradverify.adapters._collect import set_rates, verified_updates
-from gradverify.adapters._discover import Parameter, Trial
 from gradverify.adapters._methods import Methods
+from gradverify.adapters._plan import Parameter, Trial
 from gradverify.adapters._seeds import Randomness
 from gradverify.adapters._store import Path, arrays, get, put, same
 from gradverify.errors import AdapterError, GradverifyError
@@ -39,7 +41,8 @@ class Probe:
         trial.middle = arrays(obj)
         trial.middle_values = Trial.copies(trial.middle)
         trial.recorder, constants = optimizers.install(obj, self.constants)
-        trial.result = backward(1.0, constants)
+        with self._heard(obj, trial.settings):
+            trial.result = backward(1.0, constants)
         trial.after = arrays(obj)
         trial.after_values = Trial.copies(trial.after)
         written = [p for p in trial.after if trial.changed(p) and np.any(trial.after_values[p])]  # 2 * 0 tells nothing
@@ -54,6 +57,31 @@ class Probe:
             if trial.recorder is not None:
                 del trial.recorder.pairs[n_pairs:], trial.recorder.places[n_pairs:]
         return trial
+
+    @contextmanager
+    def _heard(self, obj: Any, settings: dict[str, Any]) -> Iterator[None]:
+        """Inside, what a backward that runs its own forward asks of it beyond the inputs and constants is noted."""
+        name = self.methods.loss or self.methods.forward
+        if not self.methods.runs_its_own_forward or not isinstance(name, str) or not hasattr(obj, "__dict__"):
+            yield
+            return
+        fn = getattr(obj, name)
+
+        def heard(*args: Any, **kwargs: Any) -> Any:
+            sig = inspect.signature(fn)
+            told = {k: v for k, v in sig.bind(*args, **kwargs).arguments.items() if v is not sig.parameters[k].default}
+            named = {*self.fed, *self.constants, *self.methods.order}
+            settings.update(
+                {k: v for k, v in told.items() if k not in named and isinstance(v, (bool, int, float, str))}
+            )
+            return fn(*args, **kwargs)
+
+        had = name in vars(obj)
+        object.__setattr__(obj, name, heard)
+        try:
+            yield
+        finally:
+            object.__setattr__(obj, name, fn) if had else object.__delattr__(obj, name)
 
     def matters(self, paths: tuple[Path, ...]) -> bool:
         """Whether adding to the array at these paths changes the output."""
@@ -117,7 +145,7 @@ class Probe:
             set_rates(obj, rate)
             upstream: Out = parts if isinstance(out, Mapping) else np.array(parts[""])
             args = (obj, upstream, native, cache, self.fed, constants)
-            with randomness.pullback():
+            with randomness.forward() if methods.runs_its_own_forward else randomness.pullback():
                 return run(methods.backward, methods.gradient, *args, rate=rate)
 
         return backward

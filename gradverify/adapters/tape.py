@@ -29,7 +29,7 @@ class Tape:
 
     framework = "tape"
     priority = 0
-    accepted = "a function on tensors of an autograd engine: gv.verify(Tape(f, wrap=Tensor), primals)"
+    accepted = "a function on tensors of an autograd engine: gv.verify(gv.tape(f, wrap=Tensor), primals)"
     traits = frozenset({"reshaped-upstream"})
 
     def __init__(
@@ -48,7 +48,7 @@ class Tape:
             raise UsageError(f"tape needs a function and what wraps an array, not {fn!r} and {wrap!r}")
         self._fn, self._sig, self._make = fn, signature(fn), wrap
         self._data, self._grad, self._back = data, grad, backward
-        self._scalars, self._seed = scalars, seed or (lambda out, upstream: (out * upstream).sum())
+        self._scalars, self._seed = scalars, seed or _weighted
         self.name = name or who_is(fn, "tape")
 
     @classmethod
@@ -122,3 +122,16 @@ class Tape:
         gradient = getattr(tensor, self._grad)
         gradient = getattr(gradient, self._data, gradient) if not isinstance(gradient, np.ndarray) else gradient
         return None if gradient is None else as_array(gradient, f"the gradient of {name!r}")
+
+
+def _weighted(out: Any, upstream: Any) -> Any:
+    """<out, upstream> in the engine's own operations; a scalar needs no sum."""
+    product = out * upstream
+    if hasattr(product, "sum"):
+        return product.sum()
+    if np.size(getattr(product, "data", product)) == 1:
+        return product
+    raise AdapterError(
+        f"{type(product).__name__} has no sum: for an engine of scalars say gv.tape(f, wrap=..., scalars=True), else "
+        "seed=lambda out, upstream: the sum of out * upstream"
+    )

@@ -75,6 +75,11 @@ class ValueAndGrad:
     def pick(self, raw: Any) -> Any:
         """The loss within (loss, gradients)."""
         if not isinstance(raw, (tuple, list)) or len(raw) < 2:
+            if hasattr(raw, "backward") and hasattr(raw, "grad"):
+                kind = type(raw).__name__
+                raise AdapterError(
+                    f"{self.name} returned a {kind}, which has a backward of its own; write gv.tape(f, wrap={kind})"
+                )
             raise AdapterError(
                 f"{self.name} returned {describe(raw)}; expected (loss, gradients). "
                 "For a forward and a backward write gv.verify((forward, backward), primals)"
@@ -132,7 +137,7 @@ def _without_state(values: tuple[Any, ...], names: list[str], order: list[str], 
     """``loss, dW, db, hprev``: what follows the gradients, if the first ones have the shapes of the primals."""
     own = [n for n in order if n in primals]
     for wanted in (names, own):
-        more = len(values) > len(wanted) and len(values) != len(order)
+        more = len(wanted) == len(primals) < len(values) and len(values) != len(order)
         if more and fits(wanted, values[: len(wanted)], primals):
             return values[: len(wanted)]
     return values

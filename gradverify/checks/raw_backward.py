@@ -37,7 +37,7 @@ def raw_backward(bench: Bench) -> Iterator[Measurement]:
                 facts={"leaf": name},
             )  # fmt: skip
         yield from _forms(got, through, words)
-        fitting = [k for k, g in got.items() if g is None or through[k] is None or np.shape(g) == np.shape(through[k])]
+        fitting = [k for k, g in through.items() if (r := got.get(k)) is None or g is None or r.shape == g.shape]
         yield from compared(
             bench, {k: got[k] for k in fitting}, {k: through[k] for k in fitting}, f"without the engine{words}",
             f"is another one when backward is called without the engine{words}", times=4.0,

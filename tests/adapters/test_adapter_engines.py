@@ -382,3 +382,17 @@ def test_the_parameters_of_a_module_keep_its_own_layout(rng):
     wide = {n: np.repeat(v, 2, axis=-1)[..., ::2] for n, v in adapter.parameters().items()}
     adapter.vjp(Case(name="c", primals={"input": rng.standard_normal((1, 2, 4, 4)), **wide}))
     assert seen == [module.weight.stride()]
+
+
+def test_a_scalar_output_needs_no_sum():
+    adapter = Tape(lambda a, b: a * b + a, wrap=Value)
+    _, pullback = adapter.vjp(Case(name="c", primals={"a": np.array(1.5), "b": np.array(-2.0)}))
+    got = pullback(np.array(2.0))
+    assert (got["a"], got["b"]) == (-2.0, 3.0)
+
+
+def test_an_engine_of_scalars_is_told_how_to_say_so():
+    adapter = Tape(lambda a: a * a, wrap=Value)
+    _, pullback = adapter.vjp(Case(name="c", primals={"a": np.array([1.5, 2.0])}))
+    with pytest.raises(AdapterError, match=r"has no sum.*scalars=True.*seed="):
+        pullback(np.ones(2))

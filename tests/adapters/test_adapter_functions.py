@@ -8,6 +8,7 @@ import pytest
 from gradverify.adapters._adapt import adapt
 from gradverify.adapters.functions import Functions
 from gradverify.adapters.value_and_grad import ValueAndGrad
+from gradverify.errors import AdapterError
 from gradverify.types import Case
 
 
@@ -412,3 +413,21 @@ def test_a_target_is_told_from_a_prediction_by_its_name(agree, primals, rng):
         return 2 * (predicted - true) / true.size
 
     agree((call, derivative), {"y_pred": primals["x"]}, {"y_true": rng.standard_normal((5, 4)) + 3})
+
+
+def test_a_function_of_keywords_alone_returns_its_gradients_in_the_order_of_the_primals(agree, primals):
+    def loss_fun(**p):
+        return np.sum(np.tanh(p["x"]) @ p["W"]), *pulled(np.ones((5, 3)), p["x"], p["W"])[:2]
+
+    agree(loss_fun, {"x": primals["x"], "W": primals["W"]})
+
+
+def test_a_tensor_of_another_engine_points_to_the_tape(primals):
+    class Variable:
+        grad = None
+
+        def backward(self):
+            raise NotImplementedError
+
+    with pytest.raises(AdapterError, match=r"gv.tape\(f, wrap=Variable\)"):
+        ValueAndGrad(lambda x: Variable()).evaluate(Case(name="c", primals={"x": primals["x"]}))

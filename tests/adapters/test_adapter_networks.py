@@ -426,3 +426,54 @@ def test_an_optimizer_that_is_an_argument_of_backward_is_recorded(agree, x):
             return dx
 
     agree(Learns(weights(4, 3)), {"x": x}, {"optimizer": Steps()}, expect={"x", "W"})
+
+
+class WithDropout:
+    """``gradient`` runs its own forward, with another setting than the default of ``loss``."""
+
+    def __init__(self):
+        self.W = weights(4, 3)
+
+    def loss(self, x, t, train_flg=False):
+        keep = np.random.rand(*x.shape) > 0.4 if train_flg else np.ones(x.shape)  # noqa: NPY002 - as user code does
+        self.x = x * keep
+        self.y = self.x @ self.W
+        return 0.5 * np.sum((self.y - t) ** 2)
+
+    def gradient(self, x, t):
+        self.loss(x, t, train_flg=True)
+        return {"W": self.x.T @ (self.y - t)}
+
+
+def test_a_backward_that_runs_its_own_forward_draws_the_same_mask_and_has_its_say_on_settings(agree, x, t):
+    adapter = agree(WithDropout(), {}, {"x": x, "t": t}, expect={"W"})
+    assert adapter.notes == ("gradient runs loss with train_flg=True, which is used here too",)
+
+
+def test_a_setting_that_is_given_is_kept(x, t):
+    adapter = adapt(WithDropout(), {}, constants={"x": x, "t": t, "train_flg": False})
+    assert adapter.notes == ()
+
+
+class TwoLists:
+    """``nabla_b, nabla_w`` as lists like those on the object, one of a wrong shape."""
+
+    def __init__(self):
+        self.biases = [weights(3, 1), weights(2, 1)]
+        self.weights = [weights(3, 4), weights(2, 3)]
+
+    def feedforward(self, a):
+        for b, w in zip(self.biases, self.weights, strict=True):
+            a = np.tanh(w @ a + b)
+        return a
+
+    def loss(self, x, y):
+        return np.sum((self.feedforward(x) - y) ** 2)
+
+    def backprop(self, x, y):
+        return [np.zeros_like(b) for b in self.biases], [np.zeros((3, 4)), np.zeros((3, 2))]
+
+
+def test_lists_are_matched_with_the_lists_on_the_object_whatever_the_shapes(rng):
+    adapter = adapt(TwoLists(), {"x": rng.standard_normal((4, 1))}, constants={"y": rng.standard_normal((2, 1))})
+    assert set(adapter.parameters()) == {"biases.0", "biases.1", "weights.0", "weights.1"}
