@@ -88,8 +88,8 @@ def test_a_closed_form_is_the_derivative_of_its_function(family):
 
 
 def triple(**changes):
-    given = {"family": "f", "kind": "smooth", "asked": "alone", "x": 1.0, "truth": 2.0, "truth_right": 2.0,
-             "value": 2.0, "error": 1e-9, "lower": 2.0 - 1e-9, "upper": 2.0 + 1e-9, "kink": False, "samples": 8.0}  # fmt: skip
+    given = {"family": "f", "kind": "smooth", "asked": "alone", "x": 1.0, "truth": 2.0, "truth_right": 2.0}
+    given |= {"value": 2.0, "error": 1e-9, "lower": 2.0 - 1e-9, "upper": 2.0 + 1e-9, "kink": False, "samples": 8.0}
     return Triple(**{**given, **changes})
 
 
