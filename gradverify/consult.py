@@ -24,6 +24,7 @@ from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
+EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
 STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
 CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
@@ -249,6 +250,8 @@ class Consultation:
             answer = self._with_its_rounding(name, answer)
         if self.autodiff is not None and self.autodiff.stops and self._different(name, answer, allowance).any():
             answer = self._stopped_early(name, answer, self.autodiff.stops)
+        if self.autodiff is not None and self._different(name, answer, allowance).any():
+            answer = self._without_epsilon(name, answer, allowance)
         if self._different(name, answer, allowance).any():
             answer = self._other_conventions(name, answer, allowance)
         different = self._different(name, answer, allowance)
@@ -276,6 +279,23 @@ class Consultation:
         return Answer(
             replace(answer.estimate, error=error), answer.oracle, answer.lower, answer.upper, [*answer.notes, note]
         )
+
+    def _without_epsilon(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
+        """log(p + 1e-7) differentiated as log(p): the loss that is meant, if the gradient is exactly that of it."""
+        gap, size = np.abs(self.got[name] - answer.estimate.value), np.abs(answer.estimate.value)
+        apart = float(np.max(gap, initial=0.0)) / (float(np.max(size, initial=0.0)) or 1.0)
+        if not self._traced or not apart <= EPSILON_APART:
+            return answer
+        try:
+            other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, without_epsilon=True)
+        except Unsupported:
+            return answer
+        candidate = _plain(other.gradients[name], answer.oracle)
+        if self._different(name, candidate, allowance).any():
+            return answer
+        note = f"the gradient is that of the loss without the epsilon inside its logarithm: {apart:.0e} apart"
+        candidate.notes = [*answer.notes, note]
+        return candidate
 
     def _with_its_rounding(self, name: str, answer: Answer) -> Answer:
         """The answer with the measured rounding of the autodiff itself: 1 - tanh^2 cancels for it as for anybody."""

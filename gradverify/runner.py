@@ -157,7 +157,10 @@ def _judged(
         from gradverify.causes._rank import name_causes
 
         bench.explained += 1
-        causes = name_causes(m, evidence_of(bench, entry.name))
+        try:
+            causes = name_causes(m, evidence_of(bench, entry.name))
+        except Exception as error:  # noqa: BLE001  (a recogniser that stumbles must not turn a fail into an error)
+            m = replace(m, notes=(*m.notes, f"no cause was looked for to the end: {type(error).__name__}: {error}"))
     elif verdict.verdict is Verdict.PASS and entry.name == VALUE:
         spots = blind.spots(m, bench)
     return _finding(

@@ -53,11 +53,19 @@ class TorchAutograd:
         return ""
 
     def gradient(
-        self, adapter: Adapter, case: Case, plain: Out, *, ties: str = "first", bend: tuple[int, str] | None = None
+        self,
+        adapter: Adapter,
+        case: Case,
+        plain: Out,
+        *,
+        ties: str = "first",
+        bend: tuple[int, str] | None = None,
+        without_epsilon: bool = False,
     ) -> Autodiff:
         """Gradients of <upstream, forward> at ``case`` in float64. Raises Unsupported with what escaped.
 
         plain  the forward's ordinary value there, which the traced one must equal
+        without_epsilon  see ``gradverify.tracing.trace``
         """
         if getattr(adapter, "framework", "numpy") == "torch":
             return _torch(adapter, case, plain)
@@ -65,7 +73,10 @@ class TorchAutograd:
 
         primals = {k: np.array(v) for k, v in case.primals.items()}
         with quiet():
-            traced = trace(_call(adapter), primals, case.constants, ties=ties, bend=bend, expect=plain)
+            traced = trace(
+                _call(adapter), primals, case.constants, ties=ties, bend=bend, without_epsilon=without_epsilon,
+                expect=None if without_epsilon else plain,
+            )  # fmt: skip
             found = traced.vjp(like(plain, {k: np.asarray(v, dtype=float) for k, v in leaves(_upstream(case)).items()}))
         return Autodiff(
             gradients={k: _estimate(found.get(k), v) for k, v in case.primals.items() if differentiable(v)},

@@ -76,6 +76,7 @@ def trace(
     pick: Callable[[Any], Any] | None = None,
     expect: Out | None = None,
     explain: bool = False,
+    without_epsilon: bool = False,
 ) -> Trace:
     """Run ``call(primals, constants)`` on traced arrays.
 
@@ -83,6 +84,7 @@ def trace(
             float32 inside the forward do not round. So the result is the float64 truth at the rounded inputs
     ties    who gets the gradient at an exact tie: see ``tape.TIES``
     bend    (index of a node, one of ``KINDS``): the same value with another derivative at that node
+    without_epsilon  log(x + 1e-7) is differentiated as log(x), which keeps its zeros in mind and means the latter
     pick    takes the output out of what ``call`` returns; by default the first of a tuple
     expect  the plain forward's output: the traced one must agree, see ``agreement``
     explain remember the user's lines and activations, which ``Trace.network`` needs
@@ -93,7 +95,7 @@ def trace(
         raise UsageError(f"ties={ties!r}: one of {', '.join(TIES)}")
     if bend is not None and bend[1] not in KINDS:
         raise UsageError(f"bend={bend!r}: the kinds are {', '.join(KINDS)}")
-    tape = Tape(dtype=dtype, ties=ties, bend=bend, explain=explain)
+    tape = Tape(dtype=dtype, ties=ties, bend=bend, explain=explain, without_epsilon=without_epsilon)
     leaves: dict[str, Tensor] = {}
     given: dict[str, Any] = {}
     with active(tape), torch.enable_grad():

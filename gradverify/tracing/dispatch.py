@@ -107,6 +107,8 @@ def traced_call(ufunc: Any, inputs: tuple[Any, ...], kwargs: dict[str, Any], whe
         leave(f"{name_of(ufunc)} with axes=")
     dtype = kwargs.get("dtype")
     tensors = [x if x is None else tensor(x) for x in inputs]
+    if name == "log" and tape().without_epsilon:
+        tensors[0] = tape().before_epsilon(tensors[0])
     if where is not True and where is not np.True_:
         result = masked(UFUNCS[name], tensors, where, out)
     else:
@@ -114,6 +116,8 @@ def traced_call(ufunc: Any, inputs: tuple[Any, ...], kwargs: dict[str, Any], whe
         if result is None:
             result = elementwise(name, inputs, tensors)
             remember(name, inputs, tensors, result)
+            if name == "add":
+                tape().note_epsilon(inputs, tensors, result)
     return wrap(result, np.dtype(dtype) if dtype is not None else dtype_of(*inputs))
 
 

@@ -18,6 +18,9 @@ TIES = ("first", "second", "split", "zero")
 SEPARATE = 32  #: up to so many tied events are asked one by one whether they matter; more are asked together
 
 
+EPSILON = 1e-3  #: a constant this small beside a logarithm's argument keeps it from zero
+
+
 class Tape:
     """The state of one trace.
 
@@ -28,12 +31,15 @@ class Tape:
     marks   where hypotheses about backward are wanted: the elementwise functions and softmaxes; None where not
     """
 
-    def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None, explain: bool = False) -> None:
+    def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None, explain: bool = False,
+                 without_epsilon: bool = False) -> None:  # fmt: skip
         self.marks: list[Mark] | None = [] if explain else None
         self.dtype = getattr(torch, dtype)
         self.ties = ties
         self.bend = bend
         self.nodes: list[str] = []
+        self.without_epsilon = without_epsilon
+        self._epsilons: dict[int, tuple[Any, Any]] = {}  # id of x + epsilon -> (that tensor, x)
         self.stops = 0.0  #: the largest small number that a scalar was compared with: a solver's tolerance
         self.notes: dict[str, None] = {}
         self.escapes: list[Escaped] = []
@@ -46,6 +52,17 @@ class Tape:
 
     def note(self, text: str) -> None:
         self.notes[text] = None
+
+    def note_epsilon(self, inputs: tuple[Any, ...], tensors: list[Any], result: Any) -> None:
+        """Remember ``x + 1e-7``: a logarithm of it may be meant as one of x."""
+        for k, other in ((0, 1), (1, 0)):
+            small = inputs[k]
+            if isinstance(small, (float, np.floating)) and 0 < small <= EPSILON:
+                self._epsilons[id(result)] = (result, tensors[other])
+
+    def before_epsilon(self, x: Any) -> Any:
+        """x of ``x + epsilon``; anything else as it is."""
+        return self._epsilons.get(id(x), (None, x))[1]
 
     def claims(self, dtype: Any) -> None:
         """Remember that the forward computes, or believes it computes, in ``dtype``."""
