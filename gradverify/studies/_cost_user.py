@@ -16,7 +16,8 @@ from gradverify.studies._meter import Lines, Meter, exponent, lines, peak
 from gradverify.studies._networks import WEIGHT
 from gradverify.types import Adapter, Array, Case, Out, Pullback, leaves, like, rng_for
 
-TIMES = (1, 2, 4, 8)
+#: How many times the given batch; no further once a pass needs this many bytes.
+TIMES, ENOUGH = (1, 4, 16, 64), 1 << 23
 
 #: A backward is about two forwards; twice and a half as much as that is much more.
 TOO_MUCH = 5.0
@@ -75,7 +76,7 @@ def grown(case: Case, names: Sequence[str], times: int) -> Case:
 def measured(adapter: Adapter, case: Case, names: Sequence[str], meter: Meter) -> list[dict[str, Any]]:
     """A row per batch size: seconds, lines of Python and bytes of the forward and of the backward."""
     base = {**case.primals, **case.constants}[names[0]].shape[0]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for times in TIMES:
         at = grown(case, names, times)
 
@@ -93,6 +94,8 @@ def measured(adapter: Adapter, case: Case, names: Sequence[str], meter: Meter) -
 
             return run
 
+        if rows and max(rows[-1]["forward_bytes"], rows[-1]["backward_bytes"]) > ENOUGH:
+            break
         before, after = lines(forward), lines(backward())
         rows.append({
             "subject": case.name, "batch": base * times, "forward_s": meter.seconds(lambda: forward),

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import importlib
 import math
+import os
 import sys
 import time
 import tracemalloc
@@ -24,8 +25,11 @@ from gradverify.sampling import quiet
 #: (file, line) -> how often it ran
 Lines = Counter[tuple[str, int]]
 
-#: Code under these is not the user's.
-OURS = tuple(str(Path(p).resolve().parent) for p in (gradverify.__file__, np.__file__))
+#: Code under these is not the user's: gradverify, installed packages, the standard library.
+OURS = tuple(
+    str(Path(p).resolve())
+    for p in (Path(gradverify.__file__).parent, Path(np.__file__).parents[1], Path(os.__file__).parent)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ class Meter:
 
 
 def lines(run: Callable[[], Any]) -> Lines:
-    """Every line of Python that is executed outside gradverify and NumPy, with how often; exact and repeatable."""
+    """Every line of Python that is executed of the user's own code, with how often; exact and repeatable."""
     found: Lines = Counter()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

@@ -75,8 +75,8 @@ def plain_table(rows: Sequence[Row], columns: Mapping[str, str]) -> Iterator[str
 
 
 def short(value: Any) -> str:
-    """A value as a person reads it: three figures, nothing for None."""
-    if value is None:
+    """A value as a person reads it: three figures, nothing for None and NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else ""

@@ -113,7 +113,7 @@ def yours(
         adapter, case = drawn(subject, seed)
         found = user.measured(adapter, case, user.batch_of(adapter, case, batch), meter)
         _, said[subject.name] = user.verdicts(found, user.joined(adapter))
-        rows += found
+        rows += [{**r, "joined": user.joined(adapter)} for r in found]
     return rows, said
 
 
@@ -122,13 +122,20 @@ def _yours_text(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Sequence[s
     yield ""
     for name, sentences in said.items():
         line = [r for r in rows if r["subject"] == name]
-        p = exponent([r["batch"] for r in line], [r["backward_s"] for r in line])
-        ratio = line[-1]["backward_s"] / line[-1]["forward_s"]
         if not sentences:
-            yield f"- {name}: as it should be: backward is {ratio:.1f} forwards, growing like batch^{p:.2f}"
+            yield f"- {name}: as it should be: {_healthy(line)}"
         yield from (f"- **{name}** {sentence}" for sentence in sentences)
     yield ""
     yield from _tables.markdown_table(rows, YOURS)
+
+
+def _healthy(line: Sequence[Mapping[str, Any]]) -> str:
+    last, sizes = line[-1], [r["batch"] for r in line]
+    part = "forward_s" if last["joined"] else "backward_s"
+    p = exponent(sizes[-2:], [r[part] for r in line][-2:])
+    ratio = f"backward is {last['backward_s'] / last['forward_s']:.1f} forwards"
+    took = f"loss and gradients together take {last['forward_s']:.1e} s" if last["joined"] else ratio
+    return f"{took} at batch {sizes[-1]}, growing like batch^{p:.2f}"
 
 
 def _reference_text(rows: Sequence[Mapping[str, Any]], meter: Meter, seed: int) -> Iterator[str]:
