@@ -8,6 +8,9 @@ A comment on the line before a fenced block says what the block is:
     <!-- file: NAME -->   its text is written to NAME in a temporary folder
     <!-- paste -->        its first line is ``$ COMMAND``; the rest is what the command prints there
 
+Between ``<!-- section: PATH TITLE -->`` and ``<!-- end -->`` stands what ``## TITLE`` holds in a file of ours, such as
+a table of ``reports/``: numbers are quoted from the report, not typed.
+
 The temporary folder also holds ``examples``, and ``gradverify`` and ``python`` are those of this interpreter.
 Seconds, the number of checks, and numbers below 1e-9, which are rounding, do not count as a difference.
 """
@@ -27,6 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(
     r"(?:^<!-- (?P<kind>file|paste)(?:: (?P<name>[^\n]*?))? -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
+)
+
+SECTION = re.compile(
+    r"^<!-- section: (?P<path>\S+) (?P<title>[^\n]*?) -->\n(?P<text>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL
 )
 
 
@@ -99,6 +106,19 @@ def comparable(text: str) -> str:
     return re.sub(r"^((?:pass|fail) \S+::\S+) \d+", r"\1 N", text, flags=re.MULTILINE)
 
 
+def quoted(document: str, root: Path = ROOT) -> str:
+    """``document`` with every quoted section as the file has it now. Raises SystemExit for one that is not there."""
+
+    def section(found: re.Match[str]) -> str:
+        text = (root / found["path"]).read_text(encoding="utf-8")
+        there = re.search(rf"^## {re.escape(found['title'])}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        if there is None:
+            raise SystemExit(f"{found['path']} has no section {found['title']!r}")
+        return f"<!-- section: {found['path']} {found['title']} -->\n\n{there[1].strip()}\n\n<!-- end -->"
+
+    return SECTION.sub(section, document)
+
+
 def pasted(document: str) -> str:
     """``document`` with every pasted block as it is now, save where only the incomparable has changed."""
     changes = []
@@ -121,7 +141,7 @@ def main(names: list[str]) -> None:
     """Rewrite the documents whose pasted blocks are not what the commands print now."""
     for path in [Path(name) for name in names] or documents():
         before = path.read_text(encoding="utf-8")
-        after = pasted(before)
+        after = pasted(quoted(before))
         if after != before:
             path.write_text(after, encoding="utf-8")
             sys.stdout.write(f"{path}: rewritten\n")

@@ -68,6 +68,26 @@ def test_every_link_to_a_file_of_ours_leads_somewhere(document):
     assert not missing
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_quoted_section_is_as_the_report_has_it(document):
+    text = document.read_text(encoding="utf-8")
+    assert paste.quoted(text) == text, f"run: python docs/paste.py {document}"
+
+
+def test_a_quoted_section_is_replaced_by_that_of_the_report(tmp_path):
+    (tmp_path / "report.md").write_text("# Report\n\n## one\n\n| 1 |\n\n## two\n\n| 2 |\n")
+    document = "before\n<!-- section: report.md one -->\nold\n<!-- end -->\nafter\n"
+    assert paste.quoted(document, tmp_path) == (
+        "before\n<!-- section: report.md one -->\n\n| 1 |\n\n<!-- end -->\nafter\n"
+    )
+
+
+def test_a_section_that_the_report_does_not_have_is_an_error(tmp_path):
+    (tmp_path / "report.md").write_text("# Report\n")
+    with pytest.raises(SystemExit, match="no section 'one'"):
+        paste.quoted("<!-- section: report.md one -->\n<!-- end -->\n", tmp_path)
+
+
 def test_seconds_and_rounding_are_no_difference():
     assert paste.comparable("ok ± 2.5e-14 (12 checks, 0.31 s)") == paste.comparable("ok ± 1.1e-13  (12 checks, 4.00 s)")
 
