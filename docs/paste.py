@@ -9,7 +9,7 @@ A comment on the line before a fenced block says what the block is:
     <!-- paste -->        its first line is ``$ COMMAND``; the rest is what the command prints there
 
 Between ``<!-- section: PATH TITLE -->`` and ``<!-- end -->`` stands what ``## TITLE`` holds in a file of ours, such as
-a table of ``reports/``: numbers are quoted from the report, not typed.
+a table of ``reports/`` (without a TITLE: what stands before the first): numbers are quoted, not typed.
 
 The temporary folder also holds ``examples``, and ``gradverify`` and ``python`` are those of this interpreter.
 Seconds, the number of checks, and numbers below 1e-9, which are rounding, do not count as a difference.
@@ -33,7 +33,8 @@ BLOCK = re.compile(
 )
 
 SECTION = re.compile(
-    r"^<!-- section: (?P<path>\S+) (?P<title>[^\n]*?) -->\n(?P<text>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL
+    r"^<!-- section: (?P<path>\S+)(?: (?P<title>[^\n]*?))? -->\n(?P<text>.*?)^<!-- end -->$",
+    re.MULTILINE | re.DOTALL,
 )
 
 
@@ -111,10 +112,11 @@ def quoted(document: str, root: Path = ROOT) -> str:
 
     def section(found: re.Match[str]) -> str:
         text = (root / found["path"]).read_text(encoding="utf-8")
-        there = re.search(rf"^## {re.escape(found['title'])}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        heading = rf"## {re.escape(found['title'])}" if found["title"] else "# [^\n]*"
+        there = re.search(rf"^{heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         if there is None:
             raise SystemExit(f"{found['path']} has no section {found['title']!r}")
-        return f"<!-- section: {found['path']} {found['title']} -->\n\n{there[1].strip()}\n\n<!-- end -->"
+        return f"{found[0].splitlines()[0]}\n\n{there[1].strip()}\n\n<!-- end -->"
 
     return SECTION.sub(section, document)
 

@@ -82,6 +82,12 @@ def test_a_quoted_section_is_replaced_by_that_of_the_report(tmp_path):
     )
 
 
+def test_what_stands_before_the_first_section_is_quoted_without_a_title(tmp_path):
+    (tmp_path / "report.md").write_text("# Report\n\nall seen\n\n## one\n\n| 1 |\n")
+    now = paste.quoted("<!-- section: report.md -->\n<!-- end -->\n", tmp_path)
+    assert now == "<!-- section: report.md -->\n\nall seen\n\n<!-- end -->\n"
+
+
 def test_a_section_that_the_report_does_not_have_is_an_error(tmp_path):
     (tmp_path / "report.md").write_text("# Report\n")
     with pytest.raises(SystemExit, match="no section 'one'"):
