@@ -143,6 +143,11 @@ def scaled(
         )
     if out_shape == gradient.shape or gradient.ndim == 0:
         return as_array(upstream, "the upstream") * gradient
+    if len(gradient.shape) > len(out_shape) and gradient.shape[: len(out_shape)] == out_shape:
+        raise AdapterError(
+            f"{who} returned a Jacobian of shape {gradient.shape} for an output of shape {out_shape}; give a backward "
+            "that multiplies it by the upstream, for example np.einsum('ij,ijk->ik', upstream, jacobian)"
+        )
     raise AdapterError(
         f"{who} takes no upstream gradient, so its output must be one number (or elementwise); it has shape "
         f"{out_shape} and the gradient {gradient.shape}. Return the sum or mean of "

@@ -96,6 +96,22 @@ def upstream_tensors(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> l
     return [to_tensor(torch, parts[n], t.dtype, t.device) for n, t in outputs.items()]
 
 
+@contextmanager
+def upstream_shown(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """The upstream as tensors; what is written into them inside is in the caller's arrays afterwards.
+
+    A conversion (another dtype, another device) would hide that a backward changed its upstream.
+    """
+    tensors = upstream_tensors(torch, upstream, outputs)
+    before = [t.clone() for t in tensors]
+    yield tensors
+    parts = dict(upstream) if isinstance(upstream, Mapping) else {next(iter(outputs)): upstream}
+    for name, now, then in zip(outputs, tensors, before, strict=True):
+        array = parts[name]
+        if isinstance(array, np.ndarray) and array.flags.writeable and not torch.equal(now, then):
+            array[...] = tensor_array(now)
+
+
 class Context:
     """What ``ctx`` is to the forward and backward of a custom Function, without an engine behind it."""
 

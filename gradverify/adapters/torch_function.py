@@ -105,10 +105,10 @@ class TorchFunction:
 
         def pullback(upstream: Out) -> Gradients:
             live = {n: t for n, t in outputs.items() if t.requires_grad}
-            ups = dict(zip(outputs, between.upstream_tensors(torch, upstream, outputs), strict=True))
             found = (None,) * len(wanted)
             if live:
-                with randomness.pullback():
+                with randomness.pullback(), between.upstream_shown(torch, upstream, outputs) as tensors:
+                    ups = dict(zip(outputs, tensors, strict=True))
                     found = run(
                         f"{self.name}.backward", torch.autograd.grad, list(live.values()), list(wanted.values()),
                         [ups[n] for n in live], allow_unused=True, retain_graph=True,
@@ -138,11 +138,15 @@ class TorchFunction:
         order = self._order(list(case.primals), list(case.constants))
 
         def pullback(upstream: Out) -> Gradients:
-            given_back = between.upstream_tensors(torch, upstream, outputs)
-            if isinstance(raw, (tuple, list)):  # integer outputs have an upstream too, and it is None or zero
-                by_id = {id(t): u for t, u in zip(outputs.values(), given_back, strict=True)}
-                given_back = [by_id.get(id(t)) for t in raw]
-            with randomness.pullback(), torch.no_grad():
+            with (
+                randomness.pullback(),
+                torch.no_grad(),
+                between.upstream_shown(torch, upstream, outputs) as tensors,
+            ):
+                given_back = tensors
+                if isinstance(raw, (tuple, list)):  # integer outputs have an upstream too, and it is None or zero
+                    by_id = {id(t): u for t, u in zip(outputs.values(), tensors, strict=True)}
+                    given_back = [by_id.get(id(t)) for t in raw]
                 result = run(f"{self.name}.backward", self._function.backward, ctx, *given_back)
             values = list(result) if isinstance(result, (tuple, list)) else [result]
             if len(values) < len(order) or any(v is not None for v in values[len(order) :]):

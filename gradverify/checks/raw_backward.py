@@ -17,8 +17,8 @@ def raw_backward(bench: Bench) -> Iterator[Measurement]:
     """What backward itself returns is what the engine makes of it, and its upstream stays as it was.
 
     Measured where the adapter offers ``raw_vjp(case)``: forward and backward called without the engine, with a
-    contiguous and with a strided upstream. Shape and values are compared with those that come out of the engine; another dtype is
-    noted.
+    contiguous and with a strided upstream. Shape and values are compared with those that come out of the engine;
+    another dtype is noted.
     Why: torch sums an unreduced gradient, casts a wrong dtype and hides a mutated ``grad_output`` in a leaf. The same
     code called from another kernel, compiled, or ported is then wrong.
     Right: ``return g @ w, g.sum(0)``. Wrong: ``g.mul_(mask); return g @ w, g``.

@@ -396,3 +396,21 @@ def test_an_engine_of_scalars_is_told_how_to_say_so():
     _, pullback = adapter.vjp(Case(name="c", primals={"a": np.array([1.5, 2.0])}))
     with pytest.raises(AdapterError, match=r"has no sum.*scalars=True.*seed="):
         pullback(np.ones(2))
+
+
+@pytest.mark.parametrize("method", ["vjp", "raw_vjp"])
+def test_an_upstream_that_is_changed_behind_a_conversion_is_changed_for_the_caller_too(rng, method):
+    case = Case(name="c", primals={"x": rng.standard_normal((5, 4)), "b": rng.standard_normal((5, 4))})
+    out, pullback = getattr(TorchFunction(Unreduced, dtype="bfloat16"), method)(case)
+    upstream = np.ones_like(out)
+    pullback(upstream)
+    np.testing.assert_array_equal(upstream, 2.0)
+
+
+@pytest.mark.parametrize("method", ["vjp", "raw_vjp"])
+def test_an_upstream_that_only_a_conversion_rounds_is_left_alone(primals, method):
+    case = Case(name="c", primals=primals, constants={"k": 1.0})
+    out, pullback = getattr(TorchFunction(Scaled, dtype="bfloat16"), method)(case)
+    upstream = np.full_like(out, 1.001)
+    pullback(upstream)
+    np.testing.assert_array_equal(upstream, np.float32(1.001))

@@ -282,3 +282,17 @@ def test_a_layer_that_leaves_no_gradient_of_its_input_says_so():
         AdapterError, match="backward returned None and left no dinputs, dx or grad_input on the object"
     ):
         driven(Layer(Nothing()), {"x": X})
+
+
+def test_a_jacobian_is_told_from_an_elementwise_derivative():
+    class Softmax:
+        def function(self, a):
+            e = np.exp(a)
+            return e / e.sum(1, keepdims=True)
+
+        def deriv(self, a):
+            s = self.function(a)
+            return s[:, :, None] * (np.eye(a.shape[1]) - s[:, None, :])
+
+    with pytest.raises(AdapterError, match=r"deriv returned a Jacobian of shape \(2, 3, 3\) for an output of shape"):
+        driven(Layer(Softmax()), {"a": X})
