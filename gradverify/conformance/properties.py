@@ -145,7 +145,7 @@ class _Search:
             deadline=None,
             print_blob=False,
             report_multiple_bugs=False,
-            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink) if stop else (hypothesis.Phase.generate,),
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         @hypothesis.given(strategies.cases(self.op, dtype=self.dtype))
@@ -164,8 +164,8 @@ class _Search:
                 try:
                     tally.ask(bench)
                 except _Broken:
-                    if stop:
-                        raise
+                    if stop or all(t.broken is not None for t in tallies):
+                        raise  # to shrink, or because there is nothing left to ask
 
         with contextlib.suppress(_Broken, Flaky, Unsatisfiable):  # flaky: it answers differently when asked again
             hunt()

@@ -25,7 +25,7 @@ def failing(report):
 def caught():
     """What the search says about every planted bug."""
     return {
-        name: check_invariants(bug, invariants=[name], ops=[bug.op], max_examples=40, seed=1)
+        name: check_invariants(bug, invariants=[name], ops=[bug.op], max_examples=30, seed=1)
         for name, bug in PLANTED.items()
     }
 

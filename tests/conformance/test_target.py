@@ -1,0 +1,133 @@
+"""Loading a target, its capabilities, and what the suite makes of its mistakes."""
+
+import numpy as np
+import pytest
+
+from gradverify.cases import cases_of
+from gradverify.conformance import Capabilities, ask, load_target
+from gradverify.conformance.target import Driven, capabilities_of
+from gradverify.errors import AdapterError, UsageError
+from gradverify.types import Verdict
+
+HERE = "tests.conformance.test_target"
+CASE = cases_of("tanh")[0]
+
+
+class Tanh:
+    """The shortest target that is right."""
+
+    name = "tanh"
+
+    def supports(self, case):
+        return case.op == "tanh"
+
+    def vjp(self, case):
+        a = np.tanh(case.primals["z"])
+        return a, lambda u: {"z": u * (1 - a**2)}
+
+
+class NoSupports:
+    name = "no supports"
+    vjp = Tanh.vjp
+
+
+def broken(pullback):
+    class Broken(Tanh):
+        def vjp(self, case):
+            return np.tanh(case.primals["z"]), pullback
+
+    return Driven(Broken()).vjp(CASE)[1]
+
+
+tanh = Tanh()
+not_callable = 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("package.module", "is written package.module:name"),
+        ("no_such_package:target", "cannot be imported"),
+        (f"{HERE}:nothing", "has no 'nothing'"),
+        (f"{HERE}:not_callable", "neither vjp nor can it be called"),
+        (f"{HERE}:NoSupports", "has no supports"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused_with_the_reason(spec, said):
+    with pytest.raises(UsageError, match=said):
+        load_target(spec)
+
+
+def test_an_object_a_class_and_a_factory_are_targets():
+    assert load_target(f"{HERE}:tanh").name == load_target(f"{HERE}:Tanh").name == "tanh"
+
+
+def test_a_device_that_a_target_does_not_take_is_refused():
+    with pytest.raises(UsageError, match="does not take device="):
+        load_target(f"{HERE}:Tanh", "cuda")
+
+
+def test_capabilities_of_another_type_are_refused():
+    target = Tanh()
+    target.capabilities = {"dtypes": ("float64",)}
+    with pytest.raises(UsageError, match="capabilities is a dict"):
+        capabilities_of(target)
+
+
+def test_a_right_target_passes_every_check():
+    report = ask(Tanh(), CASE)
+    assert report.verdict == "pass", str(report)
+    assert report.judged > 20
+
+
+def test_what_a_target_declares_that_it_cannot_do_is_skipped_with_the_reason():
+    target = Tanh()
+    target.capabilities = Capabilities(layouts=False, zero_batch=False, lacks={"no-aliasing": "buffers are shared"})
+    reasons = {f.check: f.why for f in ask(target, CASE, level="thorough").findings if f.verdict is Verdict.SKIPPED}
+    assert reasons["upstream-layouts"] == reasons["primal-layouts"] == "the target declares layouts=False"
+    assert reasons["zero-batch"] == "the target declares zero_batch=False"
+    assert reasons["no-aliasing"] == "buffers are shared"
+
+
+def test_a_target_that_writes_to_its_primals_is_caught_though_it_reads_them_from_the_case():
+    class Overwrites(Tanh):
+        def vjp(self, case):
+            z = case.primals["z"]
+            np.tanh(z, out=z)
+            return z.copy(), lambda u: {"z": u * (1 - z**2)}
+
+    failed = {f.check for f in ask(Overwrites(), CASE).findings if f.verdict is Verdict.FAIL}
+    assert "primals-unchanged" in failed
+
+
+def test_constants_are_no_narrower_than_the_primals_that_an_oracle_widens():
+    seen = []
+
+    class Looks(Tanh):
+        def vjp(self, case):
+            seen.append(case.constants["mean"].dtype)
+            return super().vjp(case)
+
+    case = cases_of("batch_norm_eval")[0]
+    narrow = type(case)(
+        name="c",
+        op="tanh",
+        primals={"z": np.ones(3)},
+        constants={"mean": np.asarray(case.constants["mean"], np.float32)},
+    )
+    Driven(Looks()).vjp(narrow)
+    assert seen == [np.float64]
+
+
+@pytest.mark.parametrize(
+    ("pullback", "said"),
+    [
+        (lambda u: (u,), "returned a tuple, not gradients by the names"),
+        (lambda u: {}, "has no gradient for z"),
+        (lambda u: {"z": "text"}, "gradient of z is a str"),
+        (lambda u: 1 / 0, "raised ZeroDivisionError"),
+    ],
+)
+def test_a_pullback_that_breaks_the_protocol_is_an_adapter_error(pullback, said):
+    with pytest.raises(AdapterError, match=said):
+        broken(pullback)(np.ones(CASE.primals["z"].shape))
