@@ -70,7 +70,7 @@ class Consultation:
         self.adapter, self.case, self.level, self.seed = adapter, case, level, seed
         self.rounding, self.gradients, self.eps, self.oracles = measured, gradients, eps, oracles
         self.forward = Forward(adapter, case)
-        self.names = self.forward.names
+        self.names = list(self.forward.names)
         self.missing = {k for k in self.names if got.get(k) is None}
         unfed = self.missing & set(getattr(adapter, "unfed", ()))
         self.names = [k for k in self.names if k not in unfed]  #: a network gives no gradient for what it is fed
@@ -85,6 +85,7 @@ class Consultation:
             if g.shape != shape:
                 self.reshaped[k], g = g.shape, g.reshape(shape)
             self.got[k] = g
+        self.forward.names = self.names  # only these are sampled
         self.differences = FiniteDifferences()
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
