@@ -14,6 +14,7 @@ from hypothesis.errors import Flaky, Unsatisfiable
 
 from gradverify import registry, strategies
 from gradverify.bench import LiveBench
+from gradverify.cases import cases_of
 from gradverify.conformance.asking import ask_invariant
 from gradverify.conformance.code import as_code
 from gradverify.conformance.target import Driven, capabilities_of, load_target
@@ -47,7 +48,7 @@ def check_invariants(
     found = load_target(target) if isinstance(target, str) else target
     if ops is None and not hasattr(found, "supports"):
         raise UsageError(f"{found.name} does not say which ops it has; name them, for example ops=['relu']")
-    wanted = list(strategies.ops() if ops is None else ops)
+    wanted = [op for op in strategies.ops() if any(map(found.supports, cases_of(op)))] if ops is None else list(ops)
     for op in wanted:
         strategies.cases(op)  # raises for an op that has no strategy
     entries = registry.invariant.entries() if invariants is None else [registry.invariant[n] for n in invariants]

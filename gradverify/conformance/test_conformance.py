@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gradverify import registry, strategies
+from gradverify import registry
 from gradverify.cases import cases_of
 from gradverify.cases import ops as catalogue
 from gradverify.conformance.asking import ask
@@ -94,13 +94,11 @@ def test_precision(gradverify: Any, request: pytest.FixtureRequest, case: Case, 
 def test_invariant(gradverify: Any, request: pytest.FixtureRequest, invariant: str) -> None:
     """Properties that need no oracle, on generated cases of every op that they speak about."""
     target = _target(request.config)
-    ops = [op for op in strategies.ops() if any(target.supports(c) for c in cases_of(op))]
     report = check_invariants(
         request.config.getoption("gradverify_target")
         if request.config.getoption("gradverify_device") is None
         else target,
         invariants=[invariant],
-        ops=ops,
         max_examples=EXAMPLES[_setting(request.config, "level", "standard")],
         dtype=_dtypes(request.config, target)[0],
         seed=_seed(request.config),

@@ -28,8 +28,8 @@ def run(folder, *command):
 
 def test_the_command_of_the_page_passes_on_the_target_of_the_page(folder):
     words = blocks("console")[0].split()
-    found = run(folder, sys.executable, "-m", *words, "-k", "tanh/3x4 or affine/4x3 or linear-adjoint", "--strict-config",
-                "--strict-markers", "-p", "no:cacheprovider")  # fmt: skip
+    some = ["-k", "tanh/3x4 or affine/4x3 or linear-adjoint", "-p", "no:cacheprovider"]
+    found = run(folder, sys.executable, "-m", *words, *some, "--strict-config", "--strict-markers")
     assert found.returncode == 0, found.stdout + found.stderr
     assert re.search(r"[1-9]\d* checks judged", found.stdout)
 
