@@ -1,7 +1,7 @@
 """``gradverify calibration``: do finite differences make errors as large as they say, and not much smaller ones.
 
-Every row of calibration.csv is a (function, point, direction) whose derivative is known in closed form. The error that
-is claimed must cover the true one, and should not be much larger. "Does not know" is neither right nor wrong; it is
+Asked are (function, point, direction) triples whose derivatives are known in closed form. The error that is claimed
+must cover the true one, and should not be much larger. "Does not know" is neither right nor wrong; it is
 counted by itself.
 """
 
@@ -118,8 +118,7 @@ def main(args: argparse.Namespace) -> int:
     rows = table(found)
     report = Report.of([finding(found, args.seed), *(_row_finding(r) for r in rows)], seconds=seconds, **head)
     report.save(out / "calibration.jsonl")
-    _tables.write_csv(out / "calibration.csv", [asdict(t) | {"covered": t.covered, "ratio": t.ratio} for t in found],
-                      head)  # fmt: skip
+    _tables.write_csv(out / "calibration.csv", rows, head)
     missed = [asdict(t) for t in found if not t.covered]
     said = f"{summary(found)}. Promised: at least {100 * PROMISED:g} % and at most {RATIO:g}. {seconds:.0f} s."
     _tables.write_markdown(out / "calibration.md", text.markdown(said, rows, missed), head)

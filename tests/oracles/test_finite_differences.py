@@ -71,6 +71,30 @@ def test_beside_the_edge_of_a_domain_the_ladder_goes_down_until_it_fits(f, x, tr
     assert abs(found["value"] - truth) <= found["error"] <= 1e-4 * abs(truth)
 
 
+@pytest.mark.parametrize(
+    ("f", "x", "truth"),
+    [
+        (lambda x: np.where(x < 0, np.nan, 3 * x + x * x), 0.0, 3.0),
+        (lambda x: x**2.5, 0.0, 0.0),
+        (lambda x: np.where(x > 2, np.nan, np.exp(x)), 2.0, np.exp(2.0)),
+    ],
+    ids=["from the right", "a power at 0", "from the left"],
+)
+def test_at_the_edge_of_a_domain_the_derivative_is_one_sided(f, x, truth):
+    found = slope(f, x)
+    assert found["one_sided"]
+    assert abs(found["value"] - truth) <= found["error"] <= 1e-6
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (1.01, "fail")])
+def test_a_gradient_at_the_edge_of_a_domain_is_judged(factor, verdict):
+    report = verify(
+        lambda x: np.where(x < 0, np.nan, 3 * x + x * x), lambda u, x: factor * u * (3 + 2 * x), np.array([0.0, 0.7]),
+        oracles=["finite-differences"],
+    )  # fmt: skip
+    assert report.verdict == verdict
+
+
 def test_where_nothing_is_finite_nothing_is_known():
     found = slope(lambda x: np.where(x == 1.0, x, np.nan), 1.0)
     assert not np.isfinite(found["error"])
