@@ -73,6 +73,7 @@ class Consultation:
         self.names = list(self.forward.names)
         self.missing = {k for k in self.names if got.get(k) is None}
         unfed = self.missing & set(getattr(adapter, "unfed", ()))
+        self.unfed = sorted(unfed)
         self.names = [k for k in self.names if k not in unfed]  #: a network gives no gradient for what it is fed
         self.got: dict[str, Array] = {}
         self.reshaped: dict[str, tuple[int, ...]] = {}  #: gradients of another shape with as many entries
@@ -98,11 +99,22 @@ class Consultation:
         if not self.names:
             return []
         answers = self._autodiff() or self._complex() or self._every_entry()
+        if answers is None and not self.allows("finite-differences"):
+            answers = {k: self._unanswered(k) for k in self.names}
         if answers is None:
             measured = probes.measure(self)
         else:
             measured = [self._resolved(name, self._compare(name, answers[name])) for name in self.names]
-        return [*measured, *second_opinions(self)]
+        others = second_opinions(self)
+        if others and all(m.oracle == "none" for m in measured):
+            return others  # asked for by name, and they answer along a direction or for the op as a whole
+        return [*measured, *others]
+
+    def _unanswered(self, name: str) -> Answer:
+        """The oracles that were asked for do not apply, and no other may step in."""
+        nothing = np.full(self.case.primals[name].shape, np.nan)
+        reasons = [f"{oracle} declined: {why}" for oracle, why in self.declined.items() if why]
+        return Answer(Estimate(value=nothing, error=nothing), "none", nothing, nothing, reasons)
 
     def _resolved(self, name: str, m: Measurement) -> Measurement:
         """A gradient that the differences cannot resolve is put to the line integral."""

@@ -163,13 +163,14 @@ def _judged(
             m = replace(m, notes=(*m.notes, f"no cause was looked for to the end: {type(error).__name__}: {error}"))
     elif verdict.verdict is Verdict.PASS and entry.name == VALUE:
         spots = blind.spots(m, bench)
+    said = getattr(plan.adapter, "notes", ()) if entry.name == VALUE else ()
     return _finding(
         plan,
         bench.case,
         entry.name,
         of=m.of,
         oracle=m.oracle,
-        notes=m.notes,
+        notes=(*m.notes, *said),
         causes=causes,
         blind_spots=spots,
         seconds=seconds,
@@ -221,6 +222,11 @@ def _spread(bench: LiveBench) -> tuple[float, float]:
 def _oracle_findings(plan: Plan, bench: LiveBench) -> Iterator[Finding]:
     """Disagreement between oracles is a finding about the oracle."""
     consultation = bench.consultation
+    for name in consultation.unfed if consultation else ():
+        yield _finding(
+            plan, bench.case, VALUE, of=f"gradient of {name}", verdict=Verdict.SKIPPED,
+            why=f"backward returns the gradients of its parameters and none for {name}, which it is fed",
+        )  # fmt: skip
     for sentence in consultation.disagreements if consultation else ():
         yield _finding(
             plan, bench.case, "oracles-agree", of="oracles", oracle="torch-autograd", verdict=Verdict.SKIPPED,

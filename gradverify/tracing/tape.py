@@ -61,7 +61,7 @@ class Tape:
                 self._epsilons[id(result)] = (result, tensors[other])
 
     def before_epsilon(self, x: Any) -> Any:
-        """x of ``x + epsilon``; anything else as it is."""
+        """The x of ``x + epsilon``; anything else as it is."""
         return self._epsilons.get(id(x), (None, x))[1]
 
     def claims(self, dtype: Any) -> None:

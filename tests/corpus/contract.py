@@ -94,7 +94,7 @@ def add(rng, bug):
 
 @item(
     "add_hands_on_the_upstream",
-    why="a + b, the upstream itself for both, as engines and dezero do: noted (copy before changing in place), not failed",
+    why="a + b, the upstream itself for both, as engines do: noted (copy before changing in place), not failed",
     expect="pass",
     says="view of the upstream",
     truth="fd",
