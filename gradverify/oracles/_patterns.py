@@ -1,4 +1,4 @@
-"""Sets of entries that one wrong line of code makes wrong together: a row, a column, a diagonal, a block, a triangle."""
+"""Sets of entries that one wrong line of code spoils together: a row, a column, a diagonal, a block, a triangle."""
 
 from __future__ import annotations
 
