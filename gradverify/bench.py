@@ -100,7 +100,7 @@ class LiveBench:
         return max([*known, stored_eps(self.adapter)])
 
     def eps_of(self, name: str) -> float:
-        """Unit roundoff of one gradient: the coarsest of its own dtype, its primal's, the output's and the storage's."""
+        """Unit roundoff of one gradient: the coarsest of its own dtype, its primal's, the output's, the storage's."""
         found = [self.case.primals[name].dtype, *(np.asarray(v).dtype for v in leaves(self.out).values())]
         gradient = self.gradients().get(name)
         if gradient is not None:

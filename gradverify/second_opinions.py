@@ -114,9 +114,10 @@ def _reference(c: Consultation) -> list[Measurement]:
         size = float(np.max(np.abs(truth), initial=0.0))
         bound = np.full(np.shape(truth), ROUNDINGS * np.finfo(float).eps * size)
         estimate = Estimate(value=np.asarray(truth, float), error=bound)
+        allowed = np.maximum(c.rounding(name), ROUNDINGS * eps * size)
         found.append(
             Measurement(of=f"gradient of {name}", got=c.got[name], want=estimate, oracle="reference",
-                        rounding=np.maximum(c.rounding(name), ROUNDINGS * eps * size), scale=size, facts={"primal": name})
+                        rounding=allowed, scale=size, facts={"primal": name})
         )  # fmt: skip
     return found
 

@@ -10,6 +10,6 @@ from gradverify.types import Case, Gradients, Out
 
 
 @registry.mutant("absolute", kind="gradient", caught_by="pullback-matches-oracle", causes="wrong-mask")
-def absolute(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def absolute(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """Every gradient has lost its signs: visible unless all were positive."""
     return changed(gradients, np.abs)

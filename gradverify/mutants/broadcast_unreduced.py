@@ -10,7 +10,7 @@ from gradverify.types import Array, Case, Gradients, Out, leaves
 
 
 @registry.mutant("broadcast-unreduced", kind="gradient", caught_by="shape", causes="unreduced-broadcast")
-def broadcast_unreduced(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def broadcast_unreduced(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """The gradient of a broadcast primal keeps the shape of the upstream."""
     above = next(iter(leaves(upstream).values()))
     return changed(

@@ -12,6 +12,6 @@ from gradverify.types import Case, Gradients, Out
 @registry.mutant(
     "columns-reweighted", kind="gradient", caught_by="pullback-matches-oracle", causes="missing-activation-derivative"
 )
-def columns_reweighted(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def columns_reweighted(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """The last axis is weighted from 1 down to 1/2: an elementwise factor that one layer forgot."""
     return changed(gradients, lambda g: g * np.linspace(1.0, 0.5, g.shape[-1]) if g.ndim and g.shape[-1] > 1 else None)

@@ -10,7 +10,7 @@ from gradverify.types import Array, Case, Gradients, Out
 
 
 @registry.mutant("entry-off", kind="gradient", caught_by="pullback-matches-oracle", causes="missing-term")
-def entry_off(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def entry_off(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """One entry of every gradient is off by a thousandth of their root mean square: no training curve shows it."""
     return changed(gradients, _off)
 

@@ -10,7 +10,7 @@ from gradverify.types import Array, Case, Gradients, Out
 
 
 @registry.mutant("entry-zeroed", kind="gradient", caught_by="pullback-matches-oracle", causes="zeroed-entries")
-def entry_zeroed(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def entry_zeroed(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """One entry of every gradient is zero: the one of median size, so that neither end of an array hides it."""
     return changed(gradients, _zeroed)
 

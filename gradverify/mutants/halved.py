@@ -8,6 +8,6 @@ from gradverify.types import Case, Gradients, Out
 
 
 @registry.mutant("halved", kind="gradient", caught_by="pullback-matches-oracle", causes="scale")
-def halved(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def halved(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """Every gradient is half of what it should be."""
     return changed(gradients, lambda g: g / 2)

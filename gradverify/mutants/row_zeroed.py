@@ -10,7 +10,7 @@ from gradverify.types import Array, Case, Gradients, Out
 
 
 @registry.mutant("row-zeroed", kind="gradient", caught_by="pullback-matches-oracle", causes="zeroed-entries")
-def row_zeroed(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def row_zeroed(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """The middle row of every matrix gradient is zero, as after a loop that skips an index."""
     return changed(gradients, _zeroed)
 

@@ -8,6 +8,6 @@ from gradverify.types import Case, Gradients, Out
 
 
 @registry.mutant("sign-flipped", kind="gradient", caught_by="pullback-matches-oracle", causes="sign")
-def sign_flipped(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def sign_flipped(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """Every gradient has the wrong sign: ascent in place of descent."""
     return changed(gradients, lambda g: -g)

@@ -12,7 +12,7 @@ from gradverify.types import Case, Gradients, Out
 
 
 @registry.mutant("swapped-parameters", kind="gradient", caught_by="pullback-matches-oracle", causes="permuted")
-def swapped_parameters(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def swapped_parameters(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """The first two gradients of equal shape are exchanged, as in a tuple returned in the wrong order."""
     known = {k: g for k, g in gradients.items() if g is not None}
     for (a, first), (b, second) in combinations(known.items(), 2):

@@ -10,7 +10,7 @@ from gradverify.types import Case, Gradients, Out, leaves
 
 
 @registry.mutant("upstream-twice", kind="gradient", caught_by="pullback-matches-oracle", causes="extra-term")
-def upstream_twice(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def upstream_twice(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """Gradients of the shape of the upstream are multiplied by it once more; with ones above nobody can tell."""
     above = next(iter(leaves(upstream).values()))
     return changed(gradients, lambda g: g * above if g.shape == np.shape(above) else None)

@@ -10,7 +10,7 @@ from gradverify.types import Case, Gradients, Out
 
 
 @registry.mutant("weight-decay-added", kind="gradient", caught_by="pullback-matches-oracle", causes="extra-term")
-def weight_decay_added(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:  # noqa: ARG001  one signature for all
+def weight_decay_added(case: Case, upstream: Out, gradients: Gradients) -> Mutated | None:
     """A hundredth of the primal is added to its gradient: regularisation that the forward does not have."""
     new: Mutated = {
         k: g if g is None or np.shape(g) != case.primals[k].shape else g + 0.01 * case.primals[k]

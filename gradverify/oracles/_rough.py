@@ -89,14 +89,15 @@ class Mismatch:
             part = np.sort(np.take(index, np.arange(low, high), axis=axis).ravel()) + self.offsets[name]
             return abs(self.of(part)) <= doubt
 
-        length = index.shape[axis]
+        length: int = index.shape[axis]
         start, known = 0, at  # silent before start, not known to be silent before known
         if not silent(0, 1):
             known = 0
         while start < known:
             middle = (start + known + 1) // 2
             start, known = (middle, known) if silent(start, middle) else (start, middle - 1)
-        stop, least = length, at + 1
+        stop: int = length
+        least: int = at + 1
         if not silent(length - 1, length):
             least = length
         while least < stop:
@@ -106,7 +107,7 @@ class Mismatch:
 
     def all_of(self, name: str) -> Array:
         """The indices of one primal."""
-        return np.arange(self.tangent[name].size) + self.offsets[name]
+        return np.asarray(np.arange(self.tangent[name].size) + self.offsets[name])
 
     def place(self, entry: int) -> tuple[str, int]:
         """The primal and the flat index in it."""

@@ -74,7 +74,7 @@ def _steep(rng: np.random.Generator, n: int) -> Points:
 
 def _rough(x: Array) -> Array:
     """Noise of at most 1: a function of x that no step resolves."""
-    return np.sin(1e14 * x + 7 * np.cos(1e13 * x))
+    return np.asarray(np.sin(1e14 * x + 7 * np.cos(1e13 * x)))
 
 
 def _deep(x: Array) -> Array:
@@ -201,7 +201,7 @@ FIELDS = (
     Field(name="softmax, 10 entries", draw=_normal(10), f=_softmax, df=_d_softmax),
     Field(name="two tanh layers", draw=_normal(8), f=_network, df=_d_network),
     Field(name="squares, 1e4 entries", draw=_normal(10_000), f=lambda x: x * x, df=lambda x, u: 2 * u * x),
-    Field(name="product of 12", draw=lambda rng: rng.uniform(0.5, 2, 12), f=lambda x: np.prod(x)[None],
+    Field(name="product of 12", draw=lambda rng: rng.uniform(0.5, 2, 12), f=lambda x: np.prod(x, keepdims=True),
           df=lambda x, u: u * np.prod(x) / x),
     Field(name="norm, 30 entries", draw=_normal(30), f=lambda x: np.sqrt(np.sum(x * x))[None],
           df=lambda x, u: u * x / np.sqrt(np.sum(x * x))),

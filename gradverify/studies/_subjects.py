@@ -67,7 +67,7 @@ def _roundings(op: str) -> float:
     return ROUNDINGS
 
 
-def _reference(op: str, dtype: str, device: str) -> Adapter:  # noqa: ARG001  NumPy computes in the dtype of its primals
+def _reference(op: str, dtype: str, device: str) -> Adapter:
     adapter: Adapter = registry.adapter["reference"].item(op)
     return adapter
 

@@ -137,7 +137,7 @@ def _networks(torch: Any, F: Any) -> dict[str, Twin]:
         out = mlp(X, (W1, b1, W2, b2, W3, b3), activations)
         return half(out, y, reduction) if loss == "half_squared_error" else F.cross_entropy(out, y, reduction=reduction)
 
-    def deep(X: Any, W1: Any, b1: Any, W2: Any, b2: Any, W3: Any, b3: Any, every: int = 0) -> Any:  # noqa: ARG001  torch keeps everything
+    def deep(X: Any, W1: Any, b1: Any, W2: Any, b2: Any, W3: Any, b3: Any, every: int = 0) -> Any:
         return mlp(X, (W1, b1, W2, b2, W3, b3), "tanh")
 
     def residual(X: Any, W1: Any, b1: Any, W2: Any, b2: Any, sigma: str = "relu") -> Any:
