@@ -70,3 +70,8 @@ def test_asked_alone_it_judges_to_nine_digits_and_more(slope, verdict):
     report = verify(np.exp, lambda u, x: slope * u * np.exp(x), np.array([0.3, -1.2]), oracles=["complex-step"])
     assert report.verdict == verdict
     assert value(report).oracle == "complex-step"
+
+
+def test_asked_alone_about_code_that_is_not_analytic_nothing_is_judged():
+    report = verify(np.abs, lambda u, x: u * np.sign(x), np.array([0.3, -1.2]), oracles=["complex-step"])
+    assert report.verdict == "inconclusive"
