@@ -21,11 +21,13 @@ def evidence_of(bench: LiveBench, check: str) -> Evidence:
     got = bench.gradients()
     measured = {str(m.facts.get("primal")): m for m in bench.settled()} if bench.consultation else {}
     want = {k: m.want for k, m in measured.items() if k in bench.case.primals}
-    rounding = {
-        k: float(np.max(m.rounding, initial=0.0)) + float(np.nanmax(m.want.error, initial=0.0))
-        for k, m in measured.items()
-        if k in bench.case.primals
-    }
+    rounding = {k: float(np.max(m.rounding, initial=0.0)) for k, m in measured.items() if k in want}
+    known_apart = bench.consultation.autodiff.gradients if bench.consultation and bench.consultation.autodiff else {}
+    for k, said in known_apart.items():  # judged along directions only: entry by entry it is evidence, no judgement
+        if k in want and want[k].value.shape != bench.case.primals[k].shape:
+            want[k] = said
+            rounding[k] = 64 * bench.eps * float(np.max(np.abs(said.value), initial=0.0))
+    rounding = {k: r + float(np.nanmax(want[k].error, initial=0.0)) for k, r in rounding.items()}
 
     def played() -> Iterator[Found]:
         """The hypotheses that explain something, computed once per bench."""

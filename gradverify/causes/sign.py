@@ -16,11 +16,13 @@ SUGGESTION = "change the sign: d(y - t)/dt is -1, and a loss that is minimised i
 def sign(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one with the opposite sign, in every entry."""
     p = pair(m, ev)
-    if p is None or not p.alike or not np.any(p.signal):
-        return played_through(m, ev, "sign", SUGGESTION)
-    if not p.is_(-p.want):
+    if p is None or not p.alike or not np.any(p.wrong):
+        return None
+    clear = p.signal
+    turned = np.sum(clear) > 0.8 * p.got.size > 3 and np.all(np.abs(p.got + p.want)[clear] <= p.tol[clear])
+    if not np.any(clear) or not (turned or p.is_(-p.want)):
         return played_through(m, ev, "sign", SUGGESTION) or _some(p)
-    n = int(np.sum(p.signal))
+    n = int(np.sum(clear))
     return Cause(
         name="sign",
         evidence=f"got / want = -1 in all {n} entries{elsewhere(ev, p, -1.0)}",

@@ -16,6 +16,8 @@ def unreduced_broadcast(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient has the shape of what the primal was broadcast to, or an axis of length one more or less."""
     if ev.check in SIZES and m.got.shape == m.want.value.shape and np.size(m.got) and "shape" in m.of:
         return _cause(f"{m.why}: an axis is lost or added when its length changes", 0.8)
+    if ev.check == "raw-backward" and "got_shape" in m.facts:
+        return _cause(m.why, 0.95)
     p = pair(m, ev)
     if p is None and ev.check == "shape":
         return _by_shape(m, ev)

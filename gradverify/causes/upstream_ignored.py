@@ -29,7 +29,7 @@ def upstream_ignored(m: Measurement, ev: Evidence) -> Cause | None:
     )
     g = None if other is None else other.get(p.name)
     if g is not None and np.any(p.got) and np.array_equal(g, p.got):
-        return _cause(f"the gradient of {p.name} is the same to the bit for another upstream", 0.98)
+        return _cause(f"the gradient of {p.name} is the same to the bit for another upstream", 0.966)
     for v in above.values():
         if v.shape == p.want.shape and np.all(v != 0) and p.is_(p.want / v):
             return _cause(f"got times the upstream is want in all {p.got.size} entries of {p.name}", 0.9)

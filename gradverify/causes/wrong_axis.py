@@ -55,7 +55,8 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
         if source.ndim + 1 == p.got.ndim:
             for a in range(p.got.ndim):
                 wide = np.expand_dims(source, a)
-                if np.broadcast_shapes(wide.shape, p.got.shape) == p.got.shape and p.is_(wide + np.zeros(p.got.shape)):
+                fits = all(i in (1, n) for i, n in zip(wide.shape, p.got.shape, strict=True))
+                if fits and p.is_(wide + np.zeros(p.got.shape)):
                     return _cause(f"got is {words} repeated along axis {a} in all {p.got.size} entries", 0.9)
     if (
         p.got.shape != p.want.shape

@@ -1,6 +1,6 @@
 """Functions that are compositions: written in NumPy's own words, and traced through them."""
 
-# ruff: noqa: D103, ARG001, ARG005, PLW0108 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
+# ruff: noqa: D103, PLW0108 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
 from __future__ import annotations
 
 from collections.abc import Callable

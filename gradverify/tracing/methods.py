@@ -1,6 +1,6 @@
 """Methods of ndarray on a traced array: most are the NumPy function of the same name."""
 
-# ruff: noqa: D103, ARG001 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
+# ruff: noqa: D103 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
 from __future__ import annotations
 
 from typing import Any

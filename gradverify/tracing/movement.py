@@ -4,7 +4,7 @@
 all its options. Position 0 is a constant zero, so what a function fills with zeros is a zero.
 """
 
-# ruff: noqa: D103, ARG001 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
+# ruff: noqa: D103 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
 from __future__ import annotations
 
 from collections.abc import Callable

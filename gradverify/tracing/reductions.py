@@ -1,6 +1,6 @@
 """Sums, means, extrema, norms, cumulative sums: the reduced axes are folded into the last one, then one line each."""
 
-# ruff: noqa: D103, ARG001 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
+# ruff: noqa: D103 - functions with NumPy's own names and signatures, not all of whose options have a meaning here
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ MANY = 6  #: of a node with more inputs (np.stack, np.concatenate) only the firs
 WHAT = {
     ("Div", 0): "the numerator", ("Div", 1): "the denominator", ("Sub", 1): "what is subtracted",
     ("Mul", 0): "the first factor", ("Mul", 1): "the second factor", ("Pow", 1): "the exponent",
-    ("Where", 1): "the branch where the condition holds", ("Where", 2): "the branch where the condition does not hold",
+    ("Where", 0): "the branch where the condition holds", ("Where", 1): "the branch where the condition does not hold",
     ("Mm", 0): "the left factor", ("Mm", 1): "the right factor", ("Bmm", 0): "the left factor",
     ("Bmm", 1): "the right factor", ("Mean", 0): "the mean", ("Sum", 0): "the sum", ("Max", 0): "the maximum",
     ("Amax", 0): "the maximum", ("Sqrt", 0): "the root", ("Prod", 0): "the product",

@@ -136,7 +136,7 @@ def _where(network: Network, node: Node, near: list[Node]) -> Iterator[Edit]:
     """np.where: the condition left out, inverted, or of another layer."""
     condition = node._saved_condition
     for i in network.live(node):
-        keep = condition if i == 1 else ~condition
+        keep = condition if i == 0 else ~condition
         options = [
             ("wrong-mask", "the condition left out", same),
             ("wrong-mask", "the condition inverted", chosen(~keep)),
@@ -145,7 +145,7 @@ def _where(network: Network, node: Node, near: list[Node]) -> Iterator[Edit]:
         for other in near:
             c = other._saved_condition
             if c.shape == condition.shape and not torch.equal(c, condition):
-                rule = chosen(c if i == 1 else ~c)
+                rule = chosen(c if i == 0 else ~c)
                 options.append(("off-by-one-layer", "the condition of the neighbouring layer", rule))
         for k, (cause, words, rule) in enumerate(options):
             yield new(cause, words, f"where {k}", node, i, rule)
