@@ -168,14 +168,24 @@ class Consultation:
             doubt = sum(float(np.nansum(answers[k].estimate.error * np.abs(tangent[k]))) for k in self.names)
             unknown = any(np.isnan(answers[k].estimate.error).any() for k in self.names)
             size = sum(float(np.nansum(np.abs(answers[k].estimate.value * tangent[k]) ** 2)) for k in self.names) ** 0.5
-            slopes = self.differences.along(self.forward, tangent, accept=1e-7 * size)
-            value, error = float(slopes.value[0]), float(slopes.error[0])
+            # too small an error claimed here can only make them disagree: the noise is measured when they do
+            rounding_only = self.forward.noise_of(self.forward.origin)
+            agree = False
+            for floor in (rounding_only, None):
+                slopes = self.differences.along(self.forward, tangent, accept=1e-7 * size, floor=floor)
+                value, error = float(slopes.value[0]), float(slopes.error[0])
+                if unknown or not np.isfinite(error):
+                    agree = floor is None
+                    continue
+                low, high = min(float(slopes.lower[0]), value - error), max(float(slopes.upper[0]), value + error)
+                # below this no difference of samples says anything, however well a few of them happen to agree
+                slack = doubt + 1e-12 * size + RESOLVABLE * rounding_only
+                agree = low - slack <= said <= high + slack
+                if agree:
+                    break
             if unknown or not np.isfinite(error):
                 continue
-            low, high = min(float(slopes.lower[0]), value - error), max(float(slopes.upper[0]), value + error)
-            # below this no difference of samples says anything, however well a few of them happen to agree
-            slack = doubt + 1e-12 * size + RESOLVABLE * self.forward.noise_of(self.forward.origin)
-            if not low - slack <= said <= high + slack:
+            if not agree:
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )

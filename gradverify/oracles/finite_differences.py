@@ -80,9 +80,14 @@ class FiniteDifferences:
         scales = self.scales(forward, name).ravel()[indices] * shrink
         return differentiate(sample, scales, accept=accept, at=flat_base[indices].real.astype(float))
 
-    def along(self, forward: Forward, tangent: Mapping[str, Array], *, accept: float) -> Slopes:
-        """Derivative of phi along ``tangent``, whose entries have the natural size of the primals (one line)."""
-        floor = self.noise_floor(forward)
+    def along(
+        self, forward: Forward, tangent: Mapping[str, Array], *, accept: float, floor: float | None = None
+    ) -> Slopes:
+        """Derivative of phi along ``tangent``, whose entries have the natural size of the primals (one line).
+
+        floor  absolute noise of phi where the caller knows it; measured otherwise (some thirteen forwards, once)
+        """
+        floor = self.noise_floor(forward) if floor is None else floor
 
         def sample(lines: Array, steps: Array) -> tuple[Array, Array]:
             values, noise = forward.along(tangent, list(steps[0]))

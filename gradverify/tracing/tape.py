@@ -18,6 +18,7 @@ TIES = ("first", "second", "split", "zero")
 SEPARATE = 32  #: up to so many tied events are asked one by one whether they matter; more are asked together
 
 
+PLAIN_SCALARS = (float, np.float64, np.float32, np.float16)
 EPSILON = 1e-3  #: a constant this small beside a logarithm's argument keeps it from zero
 
 
@@ -57,7 +58,8 @@ class Tape:
         """Remember ``x + 1e-7``: a logarithm of it may be meant as one of x."""
         for k, other in ((0, 1), (1, 0)):
             small = inputs[k]
-            if isinstance(small, (float, np.floating)) and 0 < small <= EPSILON:
+            # type(), not isinstance: a traced scalar claims to be a float, and comparing it would be recorded
+            if type(small) in PLAIN_SCALARS and 0 < small <= EPSILON:
                 self._epsilons[id(result)] = (result, tensors[other])
 
     def before_epsilon(self, x: Any) -> Any:
