@@ -30,6 +30,7 @@ LAYERS = (
     ("second_opinions",),
     ("consult",),
     ("bench", "report"),
+    ("counterfactuals",),
     ("evidence", "blind", "surrogates", "comparison"),
     ("runner", "strategies"),
     ("api",),

@@ -18,7 +18,7 @@ LESS = {
     "missing-term": 0.006,
     "wrong-mask": 0.007,
     "scale": 0.01,
-    "sign": 0.02,
+    "sign": 0.04,
 }
 
 

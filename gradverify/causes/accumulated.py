@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
+from gradverify.causes._tools import experiment
 from gradverify.types import Array, Cause, Evidence, Measurement
 
 
@@ -26,7 +27,25 @@ def accumulated(m: Measurement, ev: Evidence) -> Cause | None:
                 "accumulate only where the API says so",
                 confidence=0.95,
             )
-    return None
+    return _growing(m, ev) if ev.check == "deterministic" else None
+
+
+def _growing(m: Measurement, ev: Evidence) -> Cause | None:
+    """Call after call the gradient grows by the same amount."""
+    name = str(m.facts.get("primal", m.of.partition(":")[0]))
+    runs = [experiment(ev) for _ in range(3)]
+    seen = [np.asarray(r[name]) for r in runs if r is not None and r.get(name) is not None]
+    if len(seen) < 3 or len({s.shape for s in seen}) > 1 or not all(np.all(np.isfinite(s)) for s in seen):
+        return None
+    steps = np.diff(np.stack(seen), axis=0)
+    if not np.any(steps[0]) or np.max(np.abs(steps[1] - steps[0])) > 1e-9 * np.max(np.abs(seen[2])):
+        return None
+    return Cause(
+        name="accumulated",
+        evidence=f"{name}: from run to run the gradient grows by the same amount, up to {np.max(np.abs(steps)):.3g}",
+        suggestion="assign (=) in backward, or set the gradient to zero before it; keep nothing in a global",
+        confidence=0.95,
+    )
 
 
 def _slack(m: Measurement) -> Array:

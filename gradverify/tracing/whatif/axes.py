@@ -76,7 +76,8 @@ def _broadcast(network: Network, node: Node, name: str, arriving: Tensor) -> Ite
                 yield new_shaped("wrong-axis", words, f"sum{other}", node, i, _summed(rule, other))
         for which, index in (("first", 0), ("last", -1)):
             words = f"the {which} entry in place of the sum over axis {_list(axes)}"
-            yield new_shaped("missing-term", words, f"only{index}", node, i, _picked(rule, axes, index))
+            cause = "dropped-samples" if 0 in axes else "missing-term"
+            yield new_shaped(cause, words, f"only{index}", node, i, _picked(rule, axes, index))
 
 
 def _summed(rule: Rule, axes: tuple[int, ...]) -> ShapedRule:
