@@ -31,6 +31,7 @@ LAYERS = (
     ("consult",),
     ("bench", "report"),
     ("counterfactuals",),
+    ("counterfactuals",),
     ("evidence", "blind", "surrogates", "comparison"),
     ("runner", "strategies"),
     ("api",),

@@ -15,6 +15,7 @@ from gradverify.types import Array
 
 BLOCK = 4  #: steps per block
 DOWN = 7  #: blocks below the first: to about 1e-13 of the scale
+LONGEST = 1.0  #: steps are never lengthened beyond this: out there a deep network is flat, and only rounding is left
 UP = 3  #: blocks above the first, for primals that are tiny against the function's own scale
 
 #: (line indices (n,), steps (n, m)) -> (values (n, m), rounding (n, m))
@@ -81,7 +82,7 @@ def _next(found: Slopes, row: int, accept: float, up: int, down: int, ladder: _L
     if error <= accept:
         return ""
     if np.isfinite(error) and noise > 0.1 * error:
-        if up < UP and down == 0 and ladder.finite_above():
+        if up < UP and down == 0 and ladder.finite_above() and ladder.steps[0] * RATIO**BLOCK <= LONGEST:
             return "up"
         return ""
     if error > 0.5 * last and error < 1e-2 * abs(found.value[row]):

@@ -81,6 +81,13 @@ def _unrefuted(value: Array, doubt: Array) -> Array:
     return kept
 
 
+def _steepens(change: Array, steps: Array) -> Array:
+    """Lines whose one-sided slopes keep growing as the step shrinks: a vertical tangent (sqrt at 0)."""
+    slopes = np.abs(change / steps)
+    growing: Array = np.all(slopes[:, 1:] > RATIO**0.25 * slopes[:, :-1], axis=1)
+    return growing
+
+
 def _jumps(change: Array, noise: Array) -> Array:
     """Lines on which phi(h) - phi(-h) does not shrink with h: a jump, or steps that do not see the function at all."""
     levels = change.shape[1]
@@ -141,6 +148,7 @@ def slopes(steps: Array, plus: Array, minus: Array, noise: Array) -> Slopes:
             level = np.argmin(this.error, axis=1)
             v, e, n = this.at(level)
             edge = np.isfinite(e) & ~np.isfinite(there).any(axis=1)
+            e = np.where(_steepens(plus if this is right else minus, steps), np.inf, e)
             value, error, rounding = np.where(edge, v, value), np.where(edge, e, error), np.where(edge, n, rounding)
     return Slopes(
         value=value,
