@@ -90,7 +90,9 @@ class _Tally:
                 found = judge(m)
                 if found.verdict is Verdict.FAIL:
                     self._break(bench.case, f"{m.of}: {found.why}")
-                if found.verdict is Verdict.PASS:
+                if found.verdict is Verdict.PASS and (found.resolution or 0.0) > 1:
+                    self.vague = "all numbers are smaller than their own rounding"
+                elif found.verdict is Verdict.PASS:
                     self.compared += found.n_compared
                     self.resolution = max(self.resolution, found.resolution or 0.0)
                 else:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gradverify.bench import LiveBench
 from gradverify.cases import cases_of
 from gradverify.conformance import Capabilities, ask, load_target
 from gradverify.conformance.target import Driven, capabilities_of
@@ -117,6 +118,27 @@ def test_constants_are_no_narrower_than_the_primals_that_an_oracle_widens():
     )
     Driven(Looks()).vjp(narrow)
     assert seen == [np.float64]
+
+
+def test_a_framework_that_refuses_subclasses_is_given_plain_arrays_when_rounding_is_measured():
+    class Particular(Tanh):
+        def vjp(self, case):
+            if type(case.primals["z"]) is not np.ndarray:
+                raise TypeError("ndarrays only")
+            return super().vjp(case)
+
+    bench = LiveBench(Driven(Particular()), CASE)
+    floor = 16 * np.finfo(float).eps * np.abs(bench.gradients()["z"]).max()
+    assert (bench.rounding("z") > floor).any()
+
+
+def test_an_answer_that_is_not_a_pair_is_an_adapter_error():
+    class Half(Tanh):
+        def vjp(self, case):
+            return np.tanh(case.primals["z"])
+
+    with pytest.raises(AdapterError, match=r"returned ndarray, not \(out, pullback\)"):
+        Driven(Half()).vjp(CASE)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class AutogradTarget:
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """The op traced by autograd."""
-        given = case.thawed()
+        given = {k: np.asarray(v) for k, v in case.thawed().items()}  # autograd knows no subclasses of ndarray
         wanted = {k: v for k, v in given.items() if differentiable(v)}
         rest = {k: v for k, v in given.items() if k not in wanted}
         pull, out = self.make_vjp(lambda p: self.ops[case.op]({**p, **rest}, case.constants))(wanted)
