@@ -18,7 +18,7 @@ SUGGESTION = "let the loop run over the whole batch, and add (+=) every sample's
 def dropped_samples(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient lacks what some samples of the batch contribute: their rows are zero, or nothing depends on them."""
     p = pair(m, ev)
-    if p is None or not p.alike:
+    if p is None or not p.alike or not np.any(p.got):
         return None
     played = played_through(m, ev, "dropped-samples", SUGGESTION)
     if played is not None:

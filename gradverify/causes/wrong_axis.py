@@ -22,6 +22,8 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None:
         return _by_shape(m, ev) if ev.check == "shape" else None
+    if not np.any(p.got):
+        return None
     sources = {f"the upstream {k}".strip(): np.asarray(v, dtype=float) for k, v in leaves(ev.upstream).items()}
     sources |= {f"the gradient of {k}": q.got for k, q in pairs(ev).items() if k != p.name}
     for words, source in sources.items():
