@@ -96,7 +96,7 @@ def test_b(gradverify):
             "verdict  test *",
             "fail * test_it.py::test_b *",
             "pass * test_it.py::test_a *",
-            "8 checks judged in 2 tests*",
+            "4 checks judged in 2 tests*",
         ]
     )
 

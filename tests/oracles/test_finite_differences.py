@@ -40,7 +40,7 @@ def test_a_shifted_function_is_known_to_the_rounding_of_its_value():
 def test_a_constant_has_no_slope():
     found = slope(lambda x: 5.0 + 0 * x, 1.3)
     assert found["value"] == 0
-    assert found["error"] < 1e-13
+    assert found["error"] < 5e-13  # the rounding of 5.0 over steps that are never lengthened beyond 1
 
 
 def test_noise_of_the_function_is_in_the_claim():
