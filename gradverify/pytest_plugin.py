@@ -47,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--gradverify-report", metavar="PATH", help="write the findings; the suffix names the format")
     group.addoption("--gradverify-columns", metavar="A,B,...", help="columns of the table in the terminal")
     group.addoption("--gradverify-waivers", metavar="PATH", help="TOML file of known failures with reasons")
+    group.addoption(
+        "--gradverify-target", metavar="MODULE:NAME", help="the backend that --pyargs gradverify.conformance tests"
+    )
     for name, _, _, text in options.SHARED:
         parser.addini(f"gradverify_{name}", text, default="")
     parser.addini("gradverify_columns", "columns of the table in the terminal", default="")
@@ -104,6 +107,8 @@ def _columns(config: pytest.Config) -> list[str]:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """One line, only when an option or ini key of gradverify is set."""
     said = [f"{name} {value}" for name, value in config.stash[DEFAULTS].items()]
+    if config.getoption("gradverify_target"):
+        said.insert(0, f"target {config.getoption('gradverify_target')}")
     if config.getoption("gradverify_report"):
         said.append(f"report {config.getoption('gradverify_report')}")
     if config.stash[WAIVERS]:
@@ -205,7 +210,9 @@ class _Gather:
         if error:
             self.session.crashes.append(f"{node.gateway.id}: {error}")
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.config.getoption("gradverify_target") and not self._judged() and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a conformance run that judged nothing proves nothing
         path = self.config.getoption("gradverify_report")
         if path:
             from gradverify.pytest_table import save
@@ -213,7 +220,12 @@ class _Gather:
             complete = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
             save(self.session, self.config, complete)
 
+    def _judged(self) -> bool:
+        return any(row["verdict"] in ("pass", "fail") for call in self.session.calls for row in call["rows"])
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.config.getoption("gradverify_target") and not self._judged():
+            terminalreporter.write_line("gradverify: nothing was judged, so the run fails", red=True)
         if self.session.calls or self.config.getoption("gradverify_report"):
             from gradverify.pytest_table import summary
 

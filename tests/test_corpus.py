@@ -30,13 +30,13 @@ def params(names):
         yield pytest.param(name, marks=[*marks, without] if name in NEEDS_TORCH else marks, id=name)
 
 
-@pytest.mark.parametrize("name", params(ITEMS))
+@pytest.mark.parametrize("name", [*params(ITEMS)])
 def test_verdict_is_the_true_one(name):
     outcome = said(name)
     assert not outcome.wrong, f"{outcome.wrong}: {ITEMS[name].why}; expected {ITEMS[name].expect}\n{outcome.text}"
 
 
-@pytest.mark.parametrize("name", params(n for n, i in ITEMS.items() if i.causes and i.expect == ("fail",)))
+@pytest.mark.parametrize("name", [*params(n for n, i in ITEMS.items() if i.causes and i.expect == ("fail",))])
 def test_cause_of_a_wrong_twin_is_named(name):
     outcome = said(name)
     assert ITEMS[name].causes & set(outcome.causes), f"{ITEMS[name].why}; said {outcome.causes}\n{outcome.text}"

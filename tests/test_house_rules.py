@@ -31,7 +31,6 @@ LAYERS = (
     ("consult",),
     ("bench", "report"),
     ("counterfactuals",),
-    ("counterfactuals",),
     ("evidence", "blind", "surrogates", "comparison"),
     ("runner", "strategies"),
     ("api",),
