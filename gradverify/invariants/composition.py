@@ -150,9 +150,12 @@ def _log_softmax(bench: Bench, case: Case, u: Array) -> Compared:
 def _norm(bench: Bench, case: Case, u: Array) -> Compared:
     """Standardise, then scale by gamma: the gradient of X."""
     axis = -2 if case.op == "batch_norm" else -1
-    constants = {"axis": axis, "eps": case.constants.get("eps", 1e-5)}
-    _, back = _back(bench, "standardise", constants, x=case.primals["X"])
-    return kept(bench.gradients()), {"X": back(np.asarray(u * case.primals["gamma"], u.dtype))["x"]}, {}
+    floor = float(case.constants.get("eps", 1e-5))
+    X, above = case.primals["X"], np.asarray(u * case.primals["gamma"], u.dtype)
+    _, back = _back(bench, "standardise", {"axis": axis, "eps": floor}, x=X)
+    root = float(np.sqrt(wide(X).var(axis=axis).min() + floor))
+    terms = {"X": size(above) / root * max(1.0, size(X) / root)}  # of which much may cancel; rounding of the mean too
+    return kept(bench.gradients()), {"X": back(above)["x"]}, terms
 
 
 CHAINS: dict[str, Callable[[Bench, Case, Array], Compared]] = {

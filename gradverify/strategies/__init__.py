@@ -46,6 +46,10 @@ def values(
     kind = draw(st.sampled_from(tuple(kinds)))
     n = int(np.prod(shape))
     entries = draw(st.lists(_entry(kind, dtype), min_size=n, max_size=n))
+    if kind in ("saturated", "large") and n:
+        entries[0] = draw(
+            st.sampled_from((0.5, -0.5, 1.0, 2.0))
+        )  # where the whole array is flat, all there is is rounding
     array = np.array(entries, dtype=dtype).reshape(shape)
     return np.asarray(np.abs(array) + 0.125, dtype=dtype) if positive else array
 
