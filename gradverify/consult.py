@@ -438,6 +438,9 @@ class Consultation:
             facts["none"] = True
             why = f"backward gave no gradient (None) for {name}, which the output depends on"
         natural = self._natural(name)
+        if name not in self.missing and not np.any(self.got[name]):
+            known = float(np.nanmax(answer.estimate.error, initial=0.0))
+            answer.notes.append(f"the gradient of {name} is zero to within {known:.0e}")
         return Measurement(
             of=f"gradient of {name}",
             got=self.got[name],

@@ -639,7 +639,10 @@ def _sig(z):
     "lstm",
     why="CS231n's lstm through time",
     bugs={
-        "cell": ("the cell gradient forgets the way through tanh(c)", ("missing-term",)),
+        "cell": (
+            "the cell gradient forgets the way through tanh(c)",
+            ("missing-term", "missing-activation-derivative"),
+        ),
         "forget": ("the cell gradient is not multiplied by f on the way back", ("missing-term",)),
         "gate": ("the candidate's derivative is a sigmoid's", ()),
     },
