@@ -34,7 +34,7 @@ STUDIES = {
     "power": ("gradverify.studies.power", "which planted bugs are caught, and how small they may be"),
     "calibration": ("gradverify.studies.calibration", "do finite differences err as much as they claim"),
     "flow": ("gradverify.studies.flow", "how gradients flow through the depth of a network"),
-    "cost": ("gradverify.studies.cost", "forward, backward and differences against the operations that the text counts"),
+    "cost": ("gradverify.studies.cost", "what forward, backward and differences cost, and should"),
 }
 
 
