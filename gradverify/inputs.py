@@ -14,10 +14,14 @@ PRECISIONS = ("float64", "float32", "float16", "bfloat16")
 
 
 def arrays_of(primals: Mapping[str, Any], dtype: str | None) -> dict[str, Array]:
-    """Name -> array; torch tensors are accepted. Raises UsageError for what is not an array of numbers."""
+    """Name -> array; torch tensors are accepted, complex arrays become pairs of reals (see ``adapt``).
+
+    Raises UsageError for what is not an array of numbers.
+    """
     if not isinstance(primals, Mapping):
         raise UsageError(f"primals is a {type(primals).__name__}; give a mapping of names to arrays, e.g. {{'x': x}}")
-    return {str(k): rounded(_array(f"primal {k!r}", v), dtype) for k, v in primals.items()}
+    found = {str(k): _array(f"primal {k!r}", v) for k, v in primals.items()}
+    return {k: rounded(paired(v) if v.dtype.kind == "c" else v, dtype) for k, v in found.items()}
 
 
 def plain_constants(constants: Mapping[str, Any], dtype: str | None, primals: Mapping[str, Array]) -> dict[str, Any]:
@@ -58,6 +62,19 @@ def to_bfloat16(v: Array) -> Array:
     kept = ((bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)).astype(np.uint32)
     result: Array = np.where(np.isfinite(v), kept.view(np.float32).reshape(np.shape(v)), v).astype(np.float32)
     return result
+
+
+def paired(array: Array) -> Array:
+    """A complex array (...) as a real one (..., 2)."""
+    return np.stack([array.real, array.imag], axis=-1)
+
+
+def whole(pair: Array) -> Array:
+    """A real array (..., 2) as a complex one (...), the same memory where it is laid out for it."""
+    kind = np.result_type(pair.dtype, np.complex64)
+    if pair.strides[-1] == pair.itemsize:
+        return pair.view(kind)[..., 0]
+    return np.asarray(pair[..., 0] + 1j * pair[..., 1], dtype=kind)
 
 
 def stored(adapter: Adapter, dtype: str | None) -> Adapter:

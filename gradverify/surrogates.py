@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gradverify.adapters._pairs_of_reals import PairsOfReals
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Adapter, Case, Out, Pullback
 
@@ -55,4 +56,5 @@ def truth_of(surrogate: Callable[..., Any] | str | None, adapter: Adapter, case:
         raise UsageError(
             f"surrogate={surrogate!r}; give the function whose derivative backward is, or a sentence that says why not"
         )
-    return Surrogate(surrogate, adapter), ""
+    truth: Adapter = Surrogate(surrogate, adapter)
+    return (PairsOfReals(truth, adapter.names) if isinstance(adapter, PairsOfReals) else truth), ""

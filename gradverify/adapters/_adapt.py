@@ -9,6 +9,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.adapters._arrays import describe, is_tensor
+from gradverify.adapters._pairs_of_reals import PairsOfReals
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Adapter
 
@@ -51,5 +52,11 @@ def adapt(
     if hasattr(adapter, "prepare") and (primals or constants):  # a network's data may all be constant
         arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
         adapter.prepare(arrays, constants)
-    chosen_adapter: Adapter = adapter
+    own: Mapping[str, Any] = getattr(adapter, "parameters", dict)() if primals or constants else {}
+    wide = frozenset(k for k, v in {**own, **primals}.items() if _is_complex(v))
+    chosen_adapter: Adapter = PairsOfReals(adapter, wide) if wide else adapter
     return chosen_adapter
+
+
+def _is_complex(value: Any) -> bool:
+    return bool(value.is_complex()) if is_tensor(value) else np.iscomplexobj(value)

@@ -48,6 +48,11 @@ def to_tensor(torch: Any, value: Any, dtype: Any = None, device: Any = None) -> 
     return value.to(device=device, dtype=wanted)
 
 
+def continuous(tensor: Any) -> bool:
+    """Whether torch can differentiate with respect to it: real or complex floating point."""
+    return bool(tensor.is_floating_point() or tensor.is_complex())
+
+
 def constant(torch: Any, value: Any, dtype: Any = None, device: Any = None) -> Any:
     """A constant: arrays and tensors as private tensors, anything else unchanged."""
     if isinstance(value, np.ndarray) or is_tensor(value):
@@ -58,7 +63,7 @@ def constant(torch: Any, value: Any, dtype: Any = None, device: Any = None) -> A
 def float_outputs(raw: Any, prefix: str = "") -> dict[str, Any]:
     """The floating-point tensors of a nested output by name; ``""`` for a single tensor."""
     if is_tensor(raw):
-        return {prefix: raw} if raw.is_floating_point() or raw.is_complex() else {}
+        return {prefix: raw} if continuous(raw) else {}
     items: list[tuple[Any, Any]] = []
     if isinstance(raw, Mapping):
         items = list(raw.items())

@@ -140,7 +140,7 @@ class Functions:
         with randomness.forward():
             raw = run("forward", self._run_forward, primals, case.constants)
         native, cache = split(raw, table, one_output=self._implicit)
-        self.returns_cache = cache is not MISSING
+        self.returns_cache = cache is not MISSING and cache is not None
         out = as_out(native)
         loss_inside = not table.takes_upstream and not self._implicit
         if loss_inside:

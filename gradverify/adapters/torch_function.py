@@ -96,7 +96,8 @@ class TorchFunction:
             except RuntimeError as error:
                 if "leaf Variable" not in str(error):
                     raise AdapterError(f"{self.name}.forward raised {type(error).__name__}: {error}") from error
-                # in place by design (mark_dirty), which torch refuses on leaves
+                # in place by design (mark_dirty), which torch refuses on leaves: but it has written into them already
+                args, leaves = self._leaves(case, names)
                 raw = self._function.apply(*(a.clone() if is_tensor(a) else a for a in args))
             except Exception as error:
                 raise AdapterError(f"{self.name}.forward raised {type(error).__name__}: {error}") from error
@@ -180,6 +181,6 @@ class TorchFunction:
         torch = self._torch
         leaves = {n: between.to_tensor(torch, a, self._dtype, self.device).detach() for n, a in given(case).items()}
         for n, t in leaves.items():
-            t.requires_grad_(n in wrt and t.is_floating_point())
+            t.requires_grad_(n in wrt and between.continuous(t))
         constants = {k: between.constant(torch, v, self._dtype, self.device) for k, v in case.constants.items()}
         return self._args(leaves, constants), leaves

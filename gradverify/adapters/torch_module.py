@@ -99,7 +99,7 @@ class TorchModule:
         """As ``vjp`` with only ``names`` requiring a gradient."""
         torch = self._torch
         leaves = self._leaves(case)
-        wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and t.is_floating_point()}
+        wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and between.continuous(t)}
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
             raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self.device)
