@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.bench import LiveBench
+from gradverify.errors import Unsupported
 from gradverify.types import Adapter, Array, Arrays, Case, Measurement, Out, Run, differentiable, leaves, like, rng_for
 
 
@@ -97,15 +100,28 @@ class NumpyBench:
 
 
 def wrong(measurements: Iterator[Measurement]) -> list[Measurement]:
-    """The measurements that a judge would fail: not (gap <= error + rounding)."""
+    """The measurements that a judge would fail: not (gap <= error + rounding). Unsupported ends them: nothing more."""
     found = []
-    for m in measurements:
+    for m in supported(measurements):
         got, want = np.asarray(m.got), m.want.value
         assert np.all(np.isfinite(want)), f"{m.of} wants {want}"
         assert m.want.value.size, f"{m.of} compares nothing"
         if got.shape != want.shape or not np.all(np.abs(got - want) <= m.want.error + m.rounding):
             found.append(m)
     return found
+
+
+def lively(adapter: Adapter, case: Case) -> LiveBench:
+    """The real bench at the same point, its value settled as a run does before most checks."""
+    live = LiveBench(adapter, case)
+    live.settled()
+    return live
+
+
+def supported(measurements: Iterator[Measurement]) -> Iterator[Measurement]:
+    """The measurements up to where the check says that it cannot go on here."""
+    with contextlib.suppress(Unsupported):
+        yield from measurements
 
 
 def bench(

@@ -77,6 +77,22 @@ def layer_norm_back(u, cache):
     return {"x": dx, "gamma": (u * hat).sum(axis=0), "beta": u.sum(axis=0)}
 
 
+def batch_norm(x, gamma, beta, mean, var, training):
+    """Statistics of the batch in train mode, given ones in eval mode."""
+    if training:
+        mean, var = x.mean(axis=0), x.var(axis=0)
+    hat = (x - mean) / np.sqrt(var + 1e-5)
+    return gamma * hat + beta, (hat, np.sqrt(var + 1e-5), gamma, training)
+
+
+def batch_norm_back(u, cache):
+    hat, std, gamma, training = cache
+    d = u * gamma
+    if training:
+        d = d - d.mean(axis=0) - hat * np.mean(d * hat, axis=0)
+    return {"x": d / std, "gamma": (u * hat).sum(axis=0), "beta": u.sum(axis=0)}
+
+
 def flatten(x):
     return x.reshape(len(x), -1), x.shape
 
@@ -188,6 +204,8 @@ RIGHT: dict[str, Callable[[], NumpyBench]] = {
     "embedding": lambda: bench(embed, embed_back, {"table": X, "index": np.array([[0, 2], [2, 2], [4, 0]])}),
     "layer norm": lambda: bench(layer_norm, layer_norm_back, {"x": X, "gamma": W[1], "beta": W[0]}, attrs=BATCH),
     "layer norm, offset 1e4": lambda: bench(layer_norm, layer_norm_back, {"x": X + 1e4, "gamma": W[1], "beta": W[0]}),
+    "batch norm in train mode": lambda: batch_norm_bench(training=True),
+    "batch norm in eval mode": lambda: batch_norm_bench(training=False),
     "flatten returns a view": lambda: bench(flatten, flatten_back, {"x": RNG.standard_normal((3, 2, 2))}, attrs=BATCH),
     "add returns the upstream twice": lambda: bench(add, add_back, {"a": X, "b": X + 1}),
     "broadcast product": lambda: bench(scaled, scaled_back, {"a": X, "b": W[:1]}),
@@ -209,6 +227,16 @@ RIGHT: dict[str, Callable[[], NumpyBench]] = {
     "tiny gradients": lambda: bench(affine, affine_back, {"x": X * 1e-9, "W": W * 1e-12, "b": B}),
     "one number": lambda: bench(relu, relu_back, {"x": np.array(0.7)}),
 }
+
+
+def batch_norm_bench(*, training: bool) -> NumpyBench:
+    statistics = {"mean": W[2], "var": np.abs(W[0]) + 0.5}
+    return bench(
+        batch_norm,
+        batch_norm_back,
+        {"x": X, "gamma": W[1], "beta": W[0]},
+        constants={**statistics, "training": training},
+    )
 
 
 def affine_bench(backward: Any = affine_back, forward: Any = affine, **case: Any) -> NumpyBench:

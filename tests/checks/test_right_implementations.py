@@ -3,8 +3,7 @@
 import pytest
 
 from gradverify import registry
-from gradverify.bench import LiveBench
-from tests.bench import wrong
+from tests.bench import lively, wrong
 from tests.checks.right import RIGHT
 
 NAMES = [name for name in registry.check if name != "pullback-matches-oracle"]
@@ -15,7 +14,7 @@ NAMES = [name for name in registry.check if name != "pullback-matches-oracle"]
 @pytest.mark.parametrize("live", [False, True], ids=["numpy", "live"])
 def test_a_right_implementation_is_left_alone(check, implementation, live):
     bench = RIGHT[implementation]()
-    found = wrong(registry.check[check].item(LiveBench(bench.adapter, bench.case) if live else bench))
+    found = wrong(registry.check[check].item(lively(bench.adapter, bench.case) if live else bench))
     assert not found, [f"{m.of}: {m.why}" for m in found]
 
 
