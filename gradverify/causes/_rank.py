@@ -38,7 +38,16 @@ def name_causes(m: Measurement, ev: Evidence) -> tuple[Cause, ...]:
     if ev.what_if is not None:
         played = _Once(ev.what_if())
         ev = replace(ev, what_if=lambda: iter(played))
-    found = [c for e in registry.cause.entries() if (c := e.item(m, ev)) is not None]
+    found, stumbled = [], []
+    for e in registry.cause.entries():
+        try:
+            c = e.item(m, ev)
+        except Exception as error:  # noqa: BLE001  one recogniser that stumbles must not silence the others
+            stumbled.append(error)
+            continue
+        found += [c] if c is not None else []
+    if stumbled and not found:
+        raise stumbled[0]
     sure = {c.name: c.confidence for c in found}
     kept = [c for c in found if not any(sure.get(n, 0.0) >= c.confidence for n in LESS_SPECIFIC.get(c.name, ()))]
     kept = [c for c in kept if c.name not in LAST] or kept

@@ -31,6 +31,8 @@ CONTRACT = frozenset(
         "integers-get-no-gradient",
         "deterministic",
         "raw-backward",
+        "shared-node",
+        "raises-with-forward",
     ]
 )
 

@@ -30,7 +30,7 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
     p = pair(m, ev)
     if p is None or not p.alike or ev.what_if is None or not np.any(p.got):
         return None
-    plain = proportional(p.got, p.want, p.tol) is not None  # then a factor says it in simpler words
+    plain = _by_a_factor(p, ev)  # then a factor says it in simpler words
     best: Cause | None = None
     for label, gradients in ev.what_if():
         kind, _, where = label.partition(":")
@@ -51,6 +51,17 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
         if best is None or found.confidence > best.confidence:
             best = found
     return best
+
+
+def _by_a_factor(p: Pair, ev: Evidence) -> bool:
+    """One factor in all entries: of this primal, or of all that are wrong where this one has too few to tell."""
+    if proportional(p.got, p.want, p.tol) is not None:
+        return True
+    wrong = [q for q in pairs(ev).values() if q.alike and np.any(q.wrong)]
+    if p.got.size > 2 or not wrong:
+        return False
+    got, want, tol = (np.concatenate([np.ravel(getattr(q, part)) for q in wrong]) for part in ("got", "want", "tol"))
+    return proportional(got, want, tol) is not None
 
 
 def _explains(p: Pair, gradients: Mapping[str, Array]) -> bool:

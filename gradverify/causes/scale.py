@@ -9,7 +9,7 @@ import numpy as np
 from gradverify import registry
 from gradverify.causes._tools import elsewhere, lengths, number, pair
 from gradverify.causes._what_if import better, played_through
-from gradverify.types import Cause, Evidence, Measurement
+from gradverify.types import Array, Cause, Evidence, Measurement
 
 NICE = frozenset({"2", "1/2", "4", "1/4", "3", "1/3"})
 
@@ -20,7 +20,7 @@ SUGGESTION = "look for a forgotten 1/2, a mean that is a sum, or a factor applie
 @registry.cause("scale")
 def scale(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one times one factor in every entry; shapes that explain the factor are named."""
-    return better(_itself(m, ev), played_through(m, ev, "scale", SUGGESTION))
+    return better(_itself(m, ev), played_through(m, ev, "scale", SUGGESTION)) or _by_slice(m, ev)
 
 
 def _itself(m: Measurement, ev: Evidence) -> Cause | None:
@@ -43,6 +43,52 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
         suggestion=f"divide by {number(c)}: look for a forgotten 1/2, a mean that is a sum, or a factor applied twice",
         confidence=(0.7 if meaning or number(abs(c)) in NICE else 0.6) - (0.2 if n < 3 else 0.0),
     )
+
+
+def _by_slice(m: Measurement, ev: Evidence) -> Cause | None:
+    """One factor for every index along one axis: a weight per class or sample, a count, an epsilon."""
+    p = pair(m, ev)
+    if p is None or not p.alike or p.got.ndim < 2:
+        return None
+    for axis, n in enumerate(p.want.shape):
+        got, want, tol = (np.moveaxis(a, axis, 0).reshape(n, -1) for a in (p.got, p.want, p.tol))
+        clear = np.abs(want) > 8 * tol
+        top = np.sum(np.where(clear, got * want, 0.0), axis=1)
+        below = np.sum(np.where(clear, want * want, 0.0), axis=1)
+        said = np.sum(clear, axis=1) > 1
+        if np.sum(said) < 2 or not np.array_equal(said, np.any(clear, axis=1)):
+            continue
+        factors = np.divide(top, below, out=np.ones(n), where=below > 0)
+        near = np.abs(got - factors[:, None] * want) <= tol * np.maximum(1.0, np.abs(factors))[:, None]
+        if not np.all(near) or np.ptp(factors[said]) == 0:
+            continue
+        low, high = float(np.min(factors[said])), float(np.max(factors[said]))
+        return Cause(
+            name="scale",
+            evidence=f"got / want is one number for every index of axis {axis}, between {low:.6g} and {high:.6g}"
+            f"{_by_what(factors, said, ev)}, in all {got.size} entries",
+            suggestion="look for a weight, a count or an epsilon that forward has and backward has not, or has twice",
+            confidence=0.7,
+        )
+    return None
+
+
+def _by_what(factors: Array, said: Array, ev: Evidence) -> str:
+    """An array in scope that the factors are a multiple of: " (1/7 of w)", " (2 / gamma)"."""
+    vectors = {
+        k: np.asarray(v) for k, v in {**ev.case.constants, **ev.case.primals}.items() if isinstance(v, np.ndarray)
+    }
+    for name, v in vectors.items():
+        if v.size != factors.size or v.dtype.kind not in "fiu":
+            continue
+        value = v.astype(float).ravel()
+        for words, ratio in ((f" * {name}", value), (f" / {name}", 1 / np.where(value, value, np.nan))):
+            c = factors[said] / np.where(ratio[said], ratio[said], np.nan)
+            if np.all(np.abs(c - c[0]) <= 1e-9 * np.abs(c[0])):
+                return f" ({number(float(c[0]))}{words})"
+    if np.max(np.abs(factors[said] - 1)) < 0.1 and (np.all(factors[said] > 1) or np.all(factors[said] < 1)):
+        return " (all a little to the same side of 1, as of an epsilon)"
+    return ""
 
 
 def _meaning(c: float, ev: Evidence) -> str:

@@ -9,11 +9,30 @@ from gradverify.causes._tools import experiment
 from gradverify.types import Cause, Evidence, Measurement
 
 
+CHECKS = frozenset(
+    [
+        "second-call-equal",
+        "two-forwards-before-one-backward",
+        "deterministic",
+        "same-array-twice",
+        "shared-node",
+        "raises-with-forward",
+    ]
+)
+
+
 @registry.cause("stale-state")
 def stale_state(m: Measurement, ev: Evidence) -> Cause | None:
     """A call gives what an earlier or later call should have given."""
-    if ev.check not in ("second-call-equal", "two-forwards-before-one-backward", "deterministic", "same-array-twice"):
+    if ev.check not in CHECKS:
         return None
+    if ev.check == "raises-with-forward":
+        return Cause(
+            name="stale-state",
+            evidence=m.why,
+            suggestion="let what forward raises through, and forget the cache of the call before",
+            confidence=0.9,
+        )
     if ev.check == "deterministic" and m.facts.get("output_spread") != 0:
         return None
     if m.facts.get("reused"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +57,7 @@ def hypotheses(network: Network, others: Iterable[Played] = ()) -> Iterator[Play
     groups: dict[Any, list[Edit]] = {}
     calls: dict[Any, list[Edit]] = {}
     for family in _families():
-        for edit in family(network):
+        for edit in _those_it_can(family, network):
             if edit.node not in network.users:
                 continue  # computed and not used
             inner, full, _ = network.place(edit.node)
@@ -75,6 +76,12 @@ def hypotheses(network: Network, others: Iterable[Played] = ()) -> Iterator[Play
         yield from _all(network, list(_by_depth(network, e)))
     for e in several:
         yield from _all(network, [([one], f", in call {len(e) - k} of {len(e)}") for k, one in enumerate(e)], of=len(e))
+
+
+def _those_it_can(family: Family, network: Network) -> Iterator[Edit]:
+    """The edits up to the first node that a family did not expect: the other families go on."""
+    with suppress(RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+        yield from family(network)
 
 
 def _by_depth(network: Network, edits: Sequence[Edit]) -> Iterator[tuple[Sequence[Edit], str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradverify.tracing.lazy import Tensor
+from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.whatif.edits import Edit
 from gradverify.tracing.whatif.graph import Network, Node
 from gradverify.tracing.whatif.rules import new, same, times, where_positive
@@ -38,7 +38,7 @@ def _times(network: Network, node: Node) -> Iterator[Edit]:
         if other is None:
             continue
         if is_scaled_mask(other):
-            yield from _masked(node, i, other)
+            yield from _masked(node, i, other.to(torch.float64))
         else:
             plain = "scale" if other.numel() == 1 else "missing-term"
             yield new(plain, f"{_name(other)} left out", "factor-out", node, i, same)

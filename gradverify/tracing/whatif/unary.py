@@ -15,7 +15,7 @@ from gradverify.tracing.whatif.rules import Rule, chosen, new, same, times, wher
 from gradverify.tracing.whatif.sites import Mark
 
 #: functions whose derivative, left out, is a term or a factor rather than an activation's
-ARITHMETIC = frozenset(["divide", "denominator", "norm", "var", "std", "xlogy"])
+ARITHMETIC = frozenset(["divide", "denominator", "norm", "var", "std", "xlogy", "power", "pow", "square"])
 PIECEWISE = frozenset(
     ["maximum", "minimum", "clip", "mask", "relu", "fmax", "fmin", "clamp", "hardtanh", "relu6", "leaky_relu"]
 )
