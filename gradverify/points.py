@@ -45,11 +45,11 @@ def beside(case: Case, rng: np.random.Generator, name: str) -> Case:
 
     The upstream is kept where it is generic: the user may have given the only kind that is supported.
     """
-    moved = {k: _moved(v, rng) for k, v in case.primals.items() if differentiable(v)}
-    return replace(case.at(moved), name=name, upstream=None if _uniform(case) else case.upstream)
+    near = {k: moved(v, rng) for k, v in case.primals.items() if differentiable(v)}
+    return replace(case.at(near), name=name, upstream=None if _uniform(case) else case.upstream)
 
 
-def _moved(v: Array, rng: np.random.Generator) -> Array:
+def moved(v: Array, rng: np.random.Generator) -> Array:
     if v.dtype.kind == "c" or not v.size or not np.all(np.isfinite(v)):
         return v
     typical = float(np.sqrt(np.mean(np.square(v, dtype=float)))) or 0.5

@@ -1,59 +1,46 @@
-"""Changing the length of an axis where the case says that this is safe.
-
-A case (or adapter) says so with ``batch_axis``: name of an array -> the axis that runs over samples, for every primal
-and constant that has one; and with ``attrs["axes"]``: label -> (name -> axis), for other axes that share a length.
-"""
+"""What must hold whatever the length of an axis: shapes, and finite numbers where the derivative exists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from gradverify.checks._axes import Axes, sized
+from gradverify.checks._elsewhere import bench_of
 from gradverify.checks._tools import copied, count, drawn_like, floats, largest, shape_measured
+from gradverify.errors import AdapterError, Unsupported
 from gradverify.sampling import quiet
-from gradverify.types import Bench, Case, Gradients, Measurement, Out, leaves
+from gradverify.types import Array, Bench, Case, Gradients, Measurement, Out, leaves
 
 
-def batch_axes(bench: Bench) -> Mapping[str, int]:
-    """Which axis of which array runs over the samples; empty when nobody says."""
-    said = bench.case.attrs.get("batch_axis", getattr(bench.adapter, "batch_axis", None))
-    return said if isinstance(said, Mapping) else {}
-
-
-def resized(case: Case, axes: Mapping[str, int], length: int) -> Case | None:
-    """``case`` with the named axes cut to ``length``; None where there is nothing to cut."""
-    if not axes or any(n not in case.primals and n not in case.constants for n in axes):
-        return None
-    arrays = {n: np.asarray(case.primals.get(n, case.constants.get(n))) for n in axes}
-    if any(a.shape[axes[n]] <= length for n, a in arrays.items()):
-        return None
-    cut = {n: np.take(a, range(length), axis=axes[n]) for n, a in arrays.items()}
-    return replace(
-        case, upstream=None, primals={**case.primals, **{k: v for k, v in cut.items() if k in case.primals}},
-        constants={**case.constants, **{k: v for k, v in cut.items() if k in case.constants}},
-    )  # fmt: skip
-
-
-def run_resized(bench: Bench, case: Case) -> tuple[Out, Out, Gradients] | None:
-    """(output, upstream, gradients) at a resized case; None where the forward itself refuses it."""
+def run_resized(bench: Bench, case: Case) -> tuple[Out, Out, Gradients]:
+    """(output, upstream, gradients) at a resized case. Raises Unsupported where the forward itself refuses it."""
     with quiet():
         try:
             run = bench.run(case)
-        except Exception:  # noqa: BLE001  the plain forward refuses this size, so there is no gradient to ask for
-            return None
+        except Exception as error:
+            raise Unsupported(f"the forward refuses that: {error}") from error
         upstream = drawn_like(run.out, bench.rng)
         return run.out, upstream, dict(run.pullback(copied(upstream)))
 
 
-def measured(bench: Bench, axes: Mapping[str, int], length: int, words: str) -> Iterator[Measurement]:
-    """Shape and finiteness of every gradient at the resized case; zero gradients of what an empty batch never meets."""
-    case = resized(bench.case, axes, length)
-    result = run_resized(bench, case) if case is not None else None
-    if case is None or result is None:
-        return
-    out, _, gradients = result
+def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Measurement]:
+    """Shape and finiteness of every gradient at the resized case; zero gradients of what an empty batch never meets.
+
+    Raises Unsupported where there is nothing to cut, or the forward refuses what is left.
+    """
+    _check(bench.case, axes, length)
+    case = sized(bench.case, axes, length)
+    try:
+        out, upstream, gradients = run_resized(bench, case)
+    except Unsupported:
+        raise
+    except AdapterError as error:
+        error.add_note(f"(with {words}, which the forward accepts)")
+        raise
     known = all(np.all(np.isfinite(v)) for v in leaves(out).values())
     for name, primal in floats(case.primals).items():
         g = gradients.get(name)
@@ -66,11 +53,13 @@ def measured(bench: Bench, axes: Mapping[str, int], length: int, words: str) -> 
         )  # fmt: skip
         if not known or not np.size(g):
             continue
-        bad = int(np.sum(~np.isfinite(g)))
+        bad = ~np.isfinite(g)
+        if np.any(bad) and got == primal.shape:
+            bad &= _exists(bench, case, upstream, name, np.asarray(g))
         yield count(
             f"{name}: finite with {words}",
-            bad,
-            f"with {words} {bad} entries of the gradient of {name} are not finite",
+            int(np.sum(bad)),
+            f"with {words} {int(np.sum(bad))} entries of the gradient of {name} are not finite",
             facts=facts,
         )
         if length == 0 and all(np.size(v) == 0 for v in leaves(out).values()):
@@ -80,3 +69,26 @@ def measured(bench: Bench, axes: Mapping[str, int], length: int, words: str) -> 
                 f"with {words} the gradient of {name} is not zero",
                 facts=facts,
             )
+
+
+def _check(case: Case, axes: Axes, length: int) -> None:
+    arrays: dict[str, Any] = {**case.constants, **case.primals}
+    if not axes or any(k not in arrays for k in axes):
+        raise Unsupported(f"{', '.join(k for k in axes if k not in arrays) or 'no array'} is not handed over here")
+    if any(np.shape(arrays[k])[a] <= length for k, a in axes.items()):
+        raise Unsupported(f"it has length {min(np.shape(arrays[k])[a] for k, a in axes.items())} already")
+
+
+def _exists(bench: Bench, case: Case, upstream: Out, name: str, gradient: Array) -> Array:
+    """Where an oracle knows the derivative: at a pole there is none, and infinity is no bug. Unasked, NaN always is."""
+    nowhere = np.zeros(case.primals[name].shape, dtype=bool)
+    try:
+        other = bench_of(bench, bench.adapter, replace(case, upstream=upstream))
+        with quiet():
+            settled = other.settled() if hasattr(other, "settled") else ()
+        for m in settled:
+            if m.facts.get("primal") == name and m.want.value.shape == nowhere.shape:
+                return np.asarray(np.isfinite(m.want.value) & np.isfinite(m.want.error))
+    except AdapterError:
+        pass
+    return nowhere if hasattr(bench, "settled") else np.isnan(gradient)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gradverify import registry
+from gradverify.checks._axes import said, widths
 from gradverify.checks._resized import measured
+from gradverify.errors import Unsupported
 from gradverify.types import Bench, Measurement
 
 
-@registry.check("size-one-axes", catches=("unreduced-broadcast",), requires=("shape",))
+@registry.check("size-one-axes", catches=("unreduced-broadcast",), raises="unreduced-broadcast", requires=("shape",))
 def size_one_axes(bench: Bench) -> Iterator[Measurement]:
     """With an axis of length one every gradient keeps the shape of its primal and stays finite.
 
-    Measured where the case says which axes may be resized together: ``attrs["axes"] = {"inputs": {"x": 1, "W": 1}}``.
+    Which axes may be resized together, the case says: ``attrs["axes"] = {"inputs": {"x": 1, "W": 1}}``. Else axes of
+    one length are, where the forward follows them from one to one more than given; a length that an array has twice
+    tells nothing, and the widths of parameters on an object stay.
     Why: one filter, one hidden unit, one class: ``squeeze``, ``[:, None]`` and broadcasting all change meaning there.
     Right: ``keepdims=True`` and explicit axes. Wrong: ``delta.squeeze()``.
     """
-    axes = bench.case.attrs.get("axes", {})
-    for label, which in axes.items() if isinstance(axes, Mapping) else ():
-        yield from measured(bench, which, 1, f"one of {label}")
+    samples = said(bench)
+    met = 0
+    for label, axes in widths(bench):
+        if dict(axes) == dict(samples):
+            continue
+        try:
+            yield from measured(bench, axes, 1, f"one of {label}")
+            met += 1
+        except Unsupported:
+            continue
+    if not met:
+        raise Unsupported("no axis that may have length one is known: say attrs={'axes': {'inputs': {'x': 1, 'W': 1}}}")

@@ -23,6 +23,7 @@ NONE = "no train or eval mode: no flag such as training= or mode= on the object 
     "train-and-eval",
     catches=("stale-state", "missing-term", "extra-term"),
     requires=("shape", "pullback-matches-oracle", "deterministic"),
+    elsewhere=True,
 )
 def train_and_eval(bench: Bench) -> Iterator[Measurement]:
     """The gradient is right in the other mode too: in eval mode where train mode was given, and the other way round.

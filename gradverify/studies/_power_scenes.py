@@ -57,6 +57,11 @@ def _affine(rng: np.random.Generator) -> tuple[Adapter, Case]:
     return _functions(forward, backward), Case(name="affine", primals=primals, attrs=attrs)
 
 
+def _one_sample(rng: np.random.Generator) -> tuple[Adapter, Case]:
+    adapter, case = _affine(rng)
+    return adapter, Case(name="affine, one sample", primals={**case.primals, "x": case.primals["x"][:1]})
+
+
 def _add(rng: np.random.Generator) -> tuple[Adapter, Case]:
     def forward(a: Array, b: Array) -> Any:
         return a + b, None
@@ -93,10 +98,35 @@ def _masked(rng: np.random.Generator) -> tuple[Adapter, Case]:
     return _functions(forward, backward), Case(name="masked layer", primals=primals, constants={"mask": mask})
 
 
+def _two_modes(rng: np.random.Generator) -> tuple[Adapter, Case]:
+    def forward(x: Array, gamma: Array, mean: Array, var: Array, training: bool) -> Any:
+        m, v = (x.mean(axis=0), x.var(axis=0)) if training else (mean, var)
+        hat = (x - m) / np.sqrt(v + 1e-5)
+        return gamma * hat, (hat, np.sqrt(v + 1e-5), gamma, training)
+
+    def backward(upstream: Array, cache: Any) -> Any:
+        hat, std, gamma, training = cache
+        d = upstream * gamma
+        if training:
+            d = d - d.mean(axis=0) - hat * np.mean(d * hat, axis=0)
+        return {"x": d / std, "gamma": (upstream * hat).sum(axis=0)}
+
+    primals = {"x": rng.standard_normal((5, 3)), "gamma": rng.uniform(0.5, 2, 3)}
+    constants = {"mean": rng.standard_normal(3), "var": rng.uniform(0.5, 2, 3), "training": True}
+    return _functions(forward, backward), Case(name="batch norm", primals=primals, constants=constants)
+
+
 def _functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Adapter:
     adapter: Adapter = registry.adapter["functions"].item(forward, backward)
     return adapter
 
 
 #: scenes for bugs that break the contract of backward, tried in this order until the bug shows
-SCENES: tuple[Callable[[np.random.Generator], tuple[Adapter, Case]], ...] = (_affine, _masked, _add, _embedding)
+SCENES: tuple[Callable[[np.random.Generator], tuple[Adapter, Case]], ...] = (
+    _affine,
+    _masked,
+    _add,
+    _embedding,
+    _two_modes,
+    _one_sample,
+)

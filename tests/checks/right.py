@@ -193,6 +193,7 @@ def single(arrays):
 
 RIGHT: dict[str, Callable[[], NumpyBench]] = {
     "affine": lambda: bench(affine, affine_back, {"x": X, "W": W, "b": B}, attrs={**BATCH, "axes": AXES}),
+    "affine, one sample": lambda: bench(affine, affine_back, {"x": X[:1], "W": W, "b": B}),
     "affine in float32": lambda: bench(
         affine, affine_back, {k: v.astype("f4") for k, v in {"x": X, "W": W, "b": B}.items()}
     ),

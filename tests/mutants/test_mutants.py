@@ -20,6 +20,7 @@ SCENE = {
     "train-and-eval": "batch norm in train mode",
     "integers-get-no-gradient": "embedding",
     "no-aliasing": "affine",
+    "larger-batch": "affine, one sample",
     "same-array-twice": "add returns the upstream twice",
 }
 CASE = Case(name="m", primals={**NETWORK, "S": X[:4], "c": np.ones((3, 1))}, constants={"x": X, "y": np.arange(5)})

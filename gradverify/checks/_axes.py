@@ -1,0 +1,158 @@
+"""Which axes run over the samples, or share another length: said by the case, or found and proved by the forward.
+
+A guess from the shapes is believed only where the forward accepts the arrays with these axes longer by one and its
+output follows. What is left open is not guessed: the reason is the message of Unsupported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradverify.errors import Unsupported
+from gradverify.sampling import evaluate, quiet
+from gradverify.types import Array, Bench, Case, Out, leaves
+
+#: names that parameters have and samples have not
+PARAMETER = re.compile(
+    r"(w|b|u|v|weights?|bias(es)?|kernels?|filters?|gamma|beta|alpha|scale|shift|theta|params?|table|embeddings?)"
+    r"[_\d]*[a-z]{0,2}\d*",
+    re.IGNORECASE,
+)
+WIDTHS = 3  #: shared lengths that are measured: more of them cost forwards and tell little new
+LARGE = 1 << 16  #: entries of all arrays beyond which one is enough
+
+Axes = Mapping[str, int]
+
+
+def said(bench: Bench) -> Axes:
+    """Which axis of which array runs over the samples, as the case or the adapter says; empty when nobody does."""
+    found = bench.case.attrs.get("batch_axis", getattr(bench.adapter, "batch_axis", None))
+    return found if isinstance(found, Mapping) else {}
+
+
+def batch(bench: Bench) -> Axes:
+    """The axes over the samples, said or found. Raises Unsupported with the reason why nobody can tell."""
+    known = said(bench)
+    if known:
+        return known
+    arrays = _handed_over(bench)
+    tried = []
+    for n in dict.fromkeys(a.shape[0] for a in arrays.values() if a.ndim > 1 and a.shape[0] > 1):
+        axes = {k: 0 for k, a in arrays.items() if a.ndim and a.shape[0] == n}
+        data = {k: 0 for k in axes if not PARAMETER.fullmatch(k)}
+        if not data:
+            continue
+        tried.append(f"{', '.join(axes)} ({n})")
+        for guess in (axes, data):  # where the batch is as large as a width, the parameters stay as they are
+            if _proved(bench, guess, n):
+                return guess
+    looked = f"; tried the leading axis of {' and of '.join(tried)}" if tried else ""
+    hint = "a case may say attrs={'batch_axis': {'x': 0}}"
+    raise Unsupported(f"no axis is known to run over the samples{looked}; {hint}")
+
+
+def widths(bench: Bench) -> Iterator[tuple[str, Axes]]:
+    """(label, axes) of further lengths that several axes share or one axis has alone, said or found."""
+    known = bench.case.attrs.get("axes", {})
+    if isinstance(known, Mapping) and known:
+        yield from known.items()
+        return
+    if getattr(bench.adapter, "parameters", dict)():
+        return  # the widths are those of the parameters on the object
+    arrays = _handed_over(bench)
+    met, tried = 0, WIDTHS if sum(a.size for a in arrays.values()) <= LARGE else 1
+    for n in dict.fromkeys(n for a in arrays.values() for n in a.shape if n > 1):
+        if any(a.shape.count(n) > 1 for a in arrays.values()):
+            continue
+        axes = {k: a.shape.index(n) for k, a in arrays.items() if n in a.shape}
+        if met == tried:
+            return
+        samples = not any(axes.values()) and any(arrays[k].ndim > 1 and not PARAMETER.fullmatch(k) for k in axes)
+        if samples and _proved(bench, axes, n):
+            continue  # the batch, which has a check of its own
+        if any(k in bench.case.primals for k in axes) and _proved(bench, axes, n, everywhere=True):
+            met += 1
+            yield (
+                f"axis {next(iter(axes.values()))} of {next(iter(axes))}"
+                + (f" and of {', '.join(list(axes)[1:])}" if len(axes) > 1 else ""),
+                axes,
+            )
+
+
+def single(bench: Bench) -> Axes:
+    """The leading axes of length one that run over the samples. Raises Unsupported where that is open."""
+    arrays = _handed_over(bench)
+    ones = {k: 0 for k, a in arrays.items() if a.ndim and a.shape[0] == 1 and (a.ndim > 1 or k in bench.case.constants)}
+    data = [k for k in ones if k in bench.case.constants or not PARAMETER.fullmatch(k)]
+    known = said(bench)
+    axes = dict.fromkeys(data, 0) if not known else dict(known)
+    if not axes or not any(arrays[k].ndim > 1 for k in axes if k in arrays):
+        raise Unsupported("the batch is not one sample")
+    if known and any(arrays[k].shape[a] != 1 for k, a in known.items() if k in arrays):
+        raise Unsupported("the batch is not one sample")
+    if not known and len([k for k in axes if k in bench.case.primals]) > 1:
+        raise Unsupported(f"{', '.join(axes)}: it is open which of them runs over the samples")
+    if not _follows(bench, axes, 1, 3):
+        raise Unsupported("the forward takes one sample only, as far as the shapes tell")
+    return axes
+
+
+def sized(case: Case, axes: Axes, length: int) -> Case:
+    """``case`` with the named axes cut to ``length``, or filled up with its first entries again."""
+
+    def taken(v: Any, axis: int) -> Array:
+        array = np.asarray(v)
+        return np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+
+    return replace(
+        case,
+        upstream=None,
+        primals={k: taken(v, axes[k]) if k in axes else v for k, v in case.primals.items()},
+        constants={k: taken(v, axes[k]) if k in axes else v for k, v in case.constants.items()},
+    )
+
+
+def _handed_over(bench: Bench) -> dict[str, Array]:
+    """The arrays that come with every call: primals that are not parameters of the object, and constants."""
+    own: Mapping[str, Array] = getattr(bench.adapter, "parameters", dict)()
+    arrays = {k: v for k, v in bench.case.primals.items() if k not in own}
+    return {**arrays, **{k: v for k, v in bench.case.constants.items() if isinstance(v, np.ndarray)}}
+
+
+def _proved(bench: Bench, axes: Axes, n: int, *, everywhere: bool = False) -> bool:
+    """Whether the forward accepts one more and its output follows; one entry alone must give the same form too.
+
+    everywhere  any axis of the output may follow, not the leading one alone
+    """
+    lists = [v for v in bench.case.constants.values() if isinstance(v, (list, tuple)) and len(v) == n]
+    return not lists and _follows(bench, axes, n, n + 1, everywhere) and _follows(bench, axes, n, 1, everywhere)
+
+
+def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = False) -> bool:
+    known = getattr(bench, "out", None)
+    now = leaves(bench.run().out if known is None else known)
+    then = _forward(bench, sized(bench.case, axes, length))
+    if then is None or now.keys() != then.keys():
+        return False
+    moved = 0
+    for k, v in now.items():
+        shape = np.shape(v)
+        wanted = tuple(length if s == n and (everywhere or i == 0) else s for i, s in enumerate(shape))
+        if np.shape(then[k]) != wanted:
+            return False
+        moved += wanted != shape
+    return everywhere or moved > 0 or all(np.size(v) == 1 for v in now.values())
+
+
+def _forward(bench: Bench, case: Case) -> Mapping[str, Array] | None:
+    with quiet():
+        try:
+            out: Out = evaluate(bench.adapter, case)
+        except Exception:  # noqa: BLE001  (whatever it raises, this size is not accepted)
+            return None
+    return leaves(out)

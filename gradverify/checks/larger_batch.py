@@ -1,0 +1,59 @@
+"""More samples than the one that was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.checks._axes import single, sized
+from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
+from gradverify.checks._tools import floats, shape_measured
+from gradverify.errors import AdapterError, Unsupported
+from gradverify.points import moved
+from gradverify.types import Bench, Measurement
+
+SAMPLES = 3
+NOTE = "drawn beside the given point, which cannot tell: a batch of one"
+
+
+@registry.check(
+    "larger-batch",
+    catches=("unreduced-broadcast", "missing-batch-mean", "dropped-samples"),
+    requires=("shape", "pullback-matches-oracle"),
+    elsewhere=True,
+)
+def larger_batch(bench: Bench) -> Iterator[Measurement]:
+    """Where one sample was given, the gradient of three is right too: shapes and values.
+
+    Measured where the data have a leading axis of length one and the forward accepts three: the samples are drawn
+    beside the given one. A backward that refuses three samples is left alone.
+    Why: with one sample a sum is a mean, ``db = delta`` has the shape of ``db = delta.sum(axis=0)``, and a gradient of
+    the first sample alone is the gradient of all.
+    Right: ``delta.sum(axis=0)``. Wrong: ``delta[0]``.
+    """
+    axes = single(bench)
+    may_be_judged(bench)
+    case = sized(bench.case, axes, SAMPLES)
+    case = case.at({k: moved(v, bench.rng) for k, v in floats(case.primals).items() if k in axes})
+    words = f"with a batch of {SAMPLES} ({', '.join(axes)})"
+    try:
+        other = bench_of(bench, bench.adapter, replace(case, upstream=None))
+        gradients = other.gradients()
+    except AdapterError as error:
+        raise Unsupported(f"it does not run {words}: {error}") from error
+    fits = True
+    for name, primal in floats(case.primals).items():
+        g = gradients.get(name)
+        if g is not None and np.shape(g) != primal.shape:
+            fits = False
+            yield shape_measured(
+                f"{name}: shape {words}", np.shape(g), primal.shape,
+                f"{words} the gradient of {name} has shape {np.shape(g)}, {name} has {primal.shape}",
+                facts={"primal": name, "length": SAMPLES}, notes=(NOTE,),
+            )  # fmt: skip
+    if fits:
+        for m in judged_elsewhere(bench, other, words, length=SAMPLES):
+            yield replace(m, notes=(*m.notes, NOTE))

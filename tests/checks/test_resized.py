@@ -1,0 +1,129 @@
+"""Batches of one, of none, and of more than the one that was given; axes found where nobody says which they are."""
+
+import numpy as np
+import pytest
+
+import gradverify as gv
+from tests.checks.right import NETWORK, B, W, X, Y, affine, affine_back, network, network_back
+
+ONE = {"x": X[:1], "W": W, "b": B}
+
+
+def rows(backward, check, primals, forward=affine, **more):
+    report = gv.verify((forward, backward), primals, checks=[check], **more)
+    return [f for f in report.findings if f.check == check]
+
+
+def verdicts(*args, **more):
+    return {f.verdict.value for f in rows(*args, **more)}
+
+
+def instead(**gradients):
+    """The right affine backward with some gradients replaced."""
+    return lambda u, c: {**affine_back(u, c), **{k: g(u, *c) for k, g in gradients.items()}}
+
+
+squeezing = instead(x=lambda u, x, W: np.squeeze(u @ W))
+PLAIN = {"x": X, "W": W, "b": B}
+SQUARE = {"x": X[:3, :3], "W": W[:, :3], "b": B}
+
+
+@pytest.mark.parametrize("primals", [PLAIN, SQUARE], ids=["plain", "batch as large as the widths"])
+@pytest.mark.parametrize("check", ["batch-one", "zero-batch"])
+def test_the_axis_of_the_samples_is_found_where_nobody_says_it(primals, check):
+    assert verdicts(affine_back, check, primals) <= {"pass", "skipped"}
+    assert "pass" in verdicts(affine_back, check, primals)
+
+
+def test_a_squeeze_that_drops_a_batch_of_one_fails_without_being_told_the_axis():
+    assert "fail" in verdicts(squeezing, "batch-one", PLAIN)
+
+
+def test_a_squeeze_that_drops_a_width_of_one_fails_without_being_told_the_axis():
+    narrow = instead(W=lambda u, x, W: np.squeeze(u.T @ x))
+    assert "fail" in verdicts(narrow, "size-one-axes", PLAIN)
+
+
+def test_a_mean_over_no_samples_fails_at_an_empty_batch():
+    averaged = instead(W=lambda u, x, W: np.mean(u[:, :, None] * x[:, None, :], axis=0) * len(x))
+    assert "fail" in verdicts(averaged, "zero-batch", PLAIN)
+
+
+def test_data_among_the_constants_have_samples_too():
+    found = rows(network_back, "batch-one", NETWORK, network, constants={"x": X, "y": Y})
+    assert {f.verdict.value for f in found} == {"pass"}
+    assert all("(x, y)" in f.of for f in found)
+
+
+def test_columns_as_samples_are_not_taken_for_rows():
+    primals = {"W": W, "x": X.T.copy(), "b": B[:, None]}
+    found = verdicts(
+        lambda u, c: {"W": u @ c[1].T, "x": c[0].T @ u, "b": u.sum(axis=1, keepdims=True)},
+        "batch-one",
+        primals,
+        lambda W, x, b: (W @ x + b, (W, x)),
+    )
+    assert found == {"skipped"}
+
+
+def test_targets_hidden_in_the_forward_leave_the_batch_alone():
+    target = np.ones((5, 3))
+    forward = lambda x, W: (np.mean((x @ W.T - target) ** 2), (x, W))  # noqa: E731
+
+    def backward(u, cache):
+        x, W = cache
+        delta = u * 2 * (x @ W.T - target) / target.size
+        return {"x": delta @ W, "W": delta.T @ x}
+
+    assert verdicts(backward, "batch-one", {"x": X, "W": W}, forward) == {"skipped"}
+
+
+def test_a_deviation_of_one_sample_is_constant_so_its_gradient_is_not_nan():
+    def std(x, W):
+        z = x @ W.T
+        return z + z.std(axis=0), (x, W)
+
+    def std_back(u, cache):
+        x, W = cache
+        z = x @ W.T
+        d = u + u.sum(axis=0) * (z - z.mean(axis=0)) / (len(z) * z.std(axis=0))
+        return {"x": d @ W, "W": d.T @ x}
+
+    assert "fail" in verdicts(std_back, "batch-one", {"x": X, "W": W}, std)
+
+
+def test_a_pole_at_the_first_sample_is_no_bug():
+    x = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+
+    def root_back(u, x):
+        with np.errstate(divide="ignore"):
+            return {"x": u * 0.5 / np.sqrt(x)}
+
+    found = verdicts(root_back, "batch-one", {"x": x}, lambda x: (np.sqrt(x), x), upstream=np.ones((3, 2)))
+    assert found == {"pass"}
+
+
+@pytest.mark.parametrize(
+    "b",
+    [lambda u, x, W: u[0], lambda u, x, W: u.reshape(-1) if len(u) == 1 else u, lambda u, x, W: u.mean(axis=0)],
+    ids=["first sample", "not summed", "mean"],
+)
+def test_what_one_sample_cannot_tell_three_do(b):
+    assert "fail" in verdicts(instead(b=b), "larger-batch", ONE)
+
+
+def test_a_right_gradient_of_one_sample_is_right_with_three():
+    found = rows(affine_back, "larger-batch", ONE)
+    assert {f.verdict.value for f in found} == {"pass"}
+    assert all("a batch of one" in f.notes[-1] for f in found)
+
+
+def test_one_sample_with_its_label_is_drawn_larger_with_both():
+    found = rows(network_back, "larger-batch", NETWORK, network, constants={"x": X[:1], "y": Y[:1]})
+    assert {f.verdict.value for f in found} == {"pass"}
+
+
+def test_a_row_that_is_a_bias_is_not_taken_for_a_sample():
+    primals = {"a": X, "b": W[:1]}
+    right = lambda u, c: {"a": u * c[1], "b": (u * c[0]).sum(axis=0, keepdims=True)}  # noqa: E731
+    assert verdicts(right, "larger-batch", primals, lambda a, b: (a * b, (a, b))) == {"skipped"}
