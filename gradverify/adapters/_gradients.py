@@ -54,6 +54,8 @@ def flatten(result: Any) -> Iterator[Any]:
 
 def by_name(result: Mapping[Any, Any], primals: Arrays, who: str = "backward") -> Gradients:
     """A mapping of gradients. Raises AdapterError for a key that is no primal and for a primal without a key."""
+    if any(isinstance(v, Mapping) for v in result.values()):
+        result = unnested(result, list(primals))
     keys = [str(k) for k in result]
     values = dict(zip(keys, result.values(), strict=True))
     found = {n: spelled(n, keys) for n in primals}
@@ -73,6 +75,37 @@ def by_name(result: Mapping[Any, Any], primals: Arrays, who: str = "backward") -
             "return None for it if it is not differentiable, or pass it in constants"
         )
     return {n: None if k is None else as_gradient(n, values[k], who) for n, k in found.items()}
+
+
+def unnested(result: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
+    """``{"fc1": {"W": g}}`` by the names of the primals: fc1_W, fc1.W, fc1W, or W where that is only one.
+
+    What fits no primal keeps its path, joined by dots.
+    """
+    paths = dict(_paths(result, ()))
+    found: dict[str, Any] = {}
+    for path, value in paths.items():
+        front, last = "".join(path[:-1]), path[-1]
+        plain = [n for n in names if spelled(_bare(n), [_bare(front + last)])]
+        under = [n for n in names if front and _bare(n).startswith(_bare(front))]
+        under = [n for n in under if spelled(_bare(n)[len(_bare(front)) :], [_bare(last)])]
+        alone = [n for n in names if spelled(n, [last]) and sum(p[-1] == last for p in paths) == 1]
+        name = next(iter(plain or under or alone), ".".join(path))
+        found[".".join(path) if name in found else name] = value
+    return found
+
+
+def _paths(node: Mapping[Any, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _paths(value, (*above, str(key)))
+        else:
+            yield (*above, str(key)), value
+
+
+def _bare(name: str) -> str:
+    """Without what joins the parts of a name."""
+    return name.translate({ord(c): None for c in "._/ "})
 
 
 def assign(result: Any, primals: Arrays, who: str = "backward", order: Sequence[str] = ()) -> Gradients:

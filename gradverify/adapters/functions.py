@@ -8,6 +8,7 @@
 ``backward(dh, dc, cache)``                     forward returns ``(h, c, cache)``: an output per upstream
 ``f(z)`` with ``f_prime(z)`` or ``f(z, True)``  an elementwise derivative: gradient = upstream * f_prime(z)
 ``mse(t, y)`` with ``mse_prime(t, y)``          a loss and its derivative, which takes the same arguments
+``class F: forward(ctx, x), backward(ctx, g)``  static methods, as torch.autograd.Function has them
 ==============================================  ==========================================================
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 from gradverify import registry
 from gradverify.adapters._arrays import as_out, check_primals, given
 from gradverify.adapters._bind import Signature, aliases_of, arguments, is_target, run, signature, slots, who_is
+from gradverify.adapters._ctx import is_ctx_function, two_functions
 from gradverify.adapters._gradients import assign, scaled
 from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import NOT_UPSTREAM, OUT, UPSTREAM, Roles, fill, roles
@@ -78,7 +80,9 @@ class Functions:
 
     @classmethod
     def accepts(cls, subject: object) -> bool:
-        """A pair of callables, or one function with a flag such as ``derivative``."""
+        """A pair of callables, one function with a flag such as ``derivative``, or a class of static methods."""
+        if is_ctx_function(subject):
+            return True
         if isinstance(subject, (tuple, list)):
             return len(subject) == 2 and all(callable(f) for f in subject)
         return (
@@ -89,7 +93,8 @@ class Functions:
 
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> Functions:
-        return cls(*subject, **options) if isinstance(subject, (tuple, list)) else cls(subject, **options)
+        parts = two_functions(subject) if is_ctx_function(subject) else subject
+        return cls(*parts, **options) if isinstance(parts, (tuple, list)) else cls(parts, **options)
 
     def prepare(self, primals: Arrays, constants: Mapping[str, Any]) -> None:
         """Try whether a backward of one argument is an elementwise derivative, of the input or of the output."""

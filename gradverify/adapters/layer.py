@@ -30,6 +30,7 @@ from gradverify.adapters import _trial as trials
 from gradverify.adapters._arrays import as_out, check_primals, given, is_module
 from gradverify.adapters._bind import run, signature
 from gradverify.adapters._collect import collect, rates_on, set_rates, without_place
+from gradverify.adapters._ctx import is_ctx_function
 from gradverify.adapters._methods import BACKWARD, DERIVATIVE, FORWARD, LOSS, Methods, has
 from gradverify.adapters._plan import Plan
 from gradverify.adapters._seeds import Randomness
@@ -88,7 +89,8 @@ class Layer:
     @classmethod
     def accepts(cls, subject: object) -> bool:
         """Has a method for each direction, under usual names, and is not torch's."""
-        if is_module(subject) or isinstance(subject, (types.FunctionType, types.MethodType, types.ModuleType)):
+        plain = isinstance(subject, (types.FunctionType, types.MethodType, types.ModuleType))
+        if plain or is_module(subject) or is_ctx_function(subject):
             return False
         return bool(has(subject, (*FORWARD, *LOSS)) and has(subject, (*BACKWARD, *DERIVATIVE)))
 

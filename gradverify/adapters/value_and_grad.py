@@ -19,7 +19,7 @@ from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
 
 @registry.adapter("value_and_grad")
 class ValueAndGrad:
-    """One function: fn(**primals, **constants) -> (loss, gradients), with the loss inside.
+    """One function: fn(**primals, **constants) -> (loss, gradients), with the loss inside; or -> (out, pullback).
 
     fn         a function; or an object (or its bound method) with arrays and a loss method, ``net.loss(X, y=None)``,
                whose gradients are by the names of its arrays: these are primals too
@@ -30,7 +30,6 @@ class ValueAndGrad:
     framework = "numpy"
     priority = 10
     accepted = "one function that returns (loss, gradients): gv.verify(loss_and_grads, primals)"
-    traits = frozenset({"no-upstream"})
 
     def __init__(self, fn: Callable[..., Any], *, name: str = "") -> None:
         self._object = LossObject.of(fn)
@@ -38,6 +37,7 @@ class ValueAndGrad:
             raise UsageError(f"value_and_grad needs a function that returns (loss, gradients), not {fn!r}")
         self._fn = fn
         self._names: list[str] | None = None
+        self.traits = frozenset({"no-upstream"})
         self.unfed: frozenset[str] = frozenset()  #: what a network is fed and gives no gradient for; after a run
         self.name = name or who_is(fn if self._object is None else type(self._object.owner), "value_and_grad")
 
@@ -93,7 +93,10 @@ class ValueAndGrad:
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """Loss and gradients in one call; the pullback multiplies the gradients by its upstream."""
         raw, order, on_it = self._seeded(given(case), case.constants)
-        out = as_array(self.pick(raw), f"the loss of {self.name}")
+        self.pick(raw)
+        if len(raw) == 2 and callable(raw[1]):
+            return self._with_its_pullback(raw, case, order)
+        out = as_array(raw[0], f"the loss of {self.name}")
         result = raw[1] if len(raw) == 2 else tuple(raw[1:])
         offered = case.primals
         if self._object is not None and isinstance(result, Mapping):  # a network gives none for what it is fed
@@ -106,6 +109,17 @@ class ValueAndGrad:
 
         def pullback(upstream: Out) -> Gradients:
             return {n: scaled(upstream, out.shape, g, self.name) for n, g in gradients.items()}
+
+        return out, pullback
+
+    def _with_its_pullback(self, raw: Any, case: Case, order: list[str]) -> tuple[Out, Pullback]:
+        """``fn`` returns (out, pullback), as jax.vjp does: the pullback takes an upstream."""
+        self.traits = frozenset()
+        out, back = as_out(raw[0], self.name), raw[1]
+
+        def pullback(upstream: Out) -> Gradients:
+            who = f"the pullback of {self.name}"
+            return assign(run(who, back, upstream), case.primals, who, order)
 
         return out, pullback
 

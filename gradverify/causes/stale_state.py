@@ -8,7 +8,6 @@ from gradverify import registry
 from gradverify.causes._tools import experiment
 from gradverify.types import Cause, Evidence, Measurement
 
-
 CHECKS = frozenset(
     [
         "second-call-equal",
