@@ -18,14 +18,21 @@ def cannot_tell(case: Case) -> list[str]:
     """Why a bug could hide at this point, one sentence each; empty for a generic point."""
     reasons = []
     for name, v in case.primals.items():
-        if not differentiable(v) or v.size < 2:
+        if not differentiable(v) or not v.size:
             continue
-        if not np.any(v):
+        if v.size == 1:
+            if v.ravel()[0] in (-1, 0, 1):  # a factor that is left out, or used twice, is not seen
+                reasons.append(f"{name} is {v.ravel()[0]:.0f}")
+        elif not np.any(v):
             reasons.append(f"{name} is all zeros")
         elif np.all(v == v.ravel()[0]):
             reasons.append(f"all entries of {name} are equal")
         elif v.ndim == 2 and v.shape[0] == v.shape[1] and np.array_equal(v, v.T):
-            reasons.append(f"{name} is symmetric")
+            kept = _positive(v)
+            also = (
+                " and positive definite, and stays so beside: {0} taken for its transpose is not seen" if kept else ""
+            )
+            reasons.append(f"{name} is symmetric" + also.format(name))
         elif v.ndim >= 2 and v.shape[0] > 1 and np.all(v == v[:1]):
             reasons.append(f"all rows of {name} are equal")
         elif v.ndim >= 2 and v.shape[-1] > 1 and np.all(v == v[..., :1]):
@@ -50,6 +57,7 @@ def beside(case: Case, rng: np.random.Generator, name: str) -> Case:
 
 
 def moved(v: Array, rng: np.random.Generator) -> Array:
+    """Other numbers of the same shape, signs and magnitude; what is not finite or complex stays."""
     if v.dtype.kind == "c" or not v.size or not np.all(np.isfinite(v)):
         return v
     typical = float(np.sqrt(np.mean(np.square(v, dtype=float)))) or 0.5

@@ -39,10 +39,22 @@ def test_a_point_that_cannot_tell_says_why(x, said):
 
 
 @pytest.mark.parametrize(
-    "x", [GENERIC, np.zeros(1), np.array(3.0), np.zeros((2, 3), int)], ids=["generic", "one", "0-d", "int"]
+    "x", [GENERIC, np.full(1, 2.5), np.array(3.0), np.zeros((2, 3), int)], ids=["generic", "one", "0-d", "int"]
 )
 def test_a_point_that_can_tell_gives_no_reason(x):
     assert cannot_tell(case(x)) == []
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.0, "x is 1"), (0.0, "x is 0"), (-1.0, "x is -1")])
+def test_one_number_that_hides_a_factor_says_so(value, said):
+    assert cannot_tell(case(np.array(value))) == [said]
+    assert cannot_tell(moved(np.array(value))) == []
+
+
+def test_a_covariance_names_what_the_points_beside_it_cannot_show():
+    a = RNG.standard_normal((4, 4))
+    [said] = cannot_tell(case(a @ a.T + np.eye(4)))
+    assert "x taken for its transpose is not seen" in said
 
 
 def test_an_upstream_of_ones_is_a_reason_and_is_drawn_again():

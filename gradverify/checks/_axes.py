@@ -84,6 +84,28 @@ def widths(bench: Bench) -> Iterator[tuple[str, Axes]]:
             )
 
 
+def telling(bench: Bench) -> tuple[Axes, int, str]:
+    """(axes over the samples, another number of samples, why the given number cannot tell).
+
+    One sample cannot tell, nor can as many as another axis is long. Raises Unsupported where the given number can, or
+    where it is open which axis it is.
+    """
+    arrays = {k: np.asarray(v) for k, v in {**bench.case.constants, **bench.case.primals}.items() if np.ndim(v)}
+    if not said(bench) and any(a.shape[0] == 1 for k, a in arrays.items() if not PARAMETER.fullmatch(k)):
+        return single(bench), 3, "a batch of one"
+    axes = batch(bench)
+    n = next(arrays[k].shape[a] for k, a in axes.items())
+    if n == 1:
+        return single(bench), 3, "a batch of one"
+    others = {m for k, a in arrays.items() for i, m in enumerate(a.shape) if axes.get(k) != i}
+    if n not in others:
+        raise Unsupported(f"the batch of {n} can tell: no other axis is as long")
+    length = next(m for m in range(n + 1, n + 2 + len(others)) if m not in others)
+    if not _follows(bench, axes, n, length):
+        raise Unsupported(f"the forward does not take {length} samples")
+    return axes, length, f"a batch of {n}, as long as another axis"
+
+
 def single(bench: Bench) -> Axes:
     """The leading axes of length one that run over the samples. Raises Unsupported where that is open."""
     arrays = _handed_over(bench)
@@ -146,7 +168,8 @@ def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = F
         if np.shape(then[k]) != wanted:
             return False
         moved += wanted != shape
-    return everywhere or moved > 0 or all(np.size(v) == 1 for v in now.values())
+    # an output that cannot follow (a loss, a trace) proves nothing of one array alone: slack code takes any length
+    return moved > 0 or len(axes) > 1
 
 
 def _forward(bench: Bench, case: Case) -> Mapping[str, Array] | None:

@@ -65,24 +65,24 @@ def _flipped(values: Mapping[str, Any], resting: str, told: list[str]) -> dict[s
 def _defaults(adapter: Adapter, case: Case, resting: str, told: list[str]) -> dict[str, Any]:
     """A flag of the forward that was left at its default: ``forward(x, training=True)``."""
     found: dict[str, Any] = {}
-    for name, default in _optional(_forward_of(adapter)).items():
+    for name, default in optional(forward_of(adapter)).items():
         if name not in case.constants and (turned := _turned(name, default, resting)) is not None:
             found[name] = turned[0]
             told.append(turned[1])
     return found
 
 
-def _forward_of(adapter: Any) -> Callable[..., Any] | None:
+def forward_of(adapter: Any) -> Callable[..., Any] | None:
     """The user's own forward, where its adapter holds it."""
     held = vars(adapter) if hasattr(adapter, "__dict__") else {}
     if "inner" in held:
-        return _forward_of(held["inner"])
+        return forward_of(held["inner"])
     owner = getattr(held.get("_template"), "obj", None)
     found = getattr(owner, "forward", None) or held.get("_forward")
     return found if callable(found) else None
 
 
-def _optional(fn: Callable[..., Any] | None) -> dict[str, Any]:
+def optional(fn: Callable[..., Any] | None) -> dict[str, Any]:
     try:
         parameters = inspect.signature(fn).parameters.values() if fn is not None else ()
     except (TypeError, ValueError):

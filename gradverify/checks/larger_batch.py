@@ -8,15 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._axes import single, sized
+from gradverify.checks._axes import sized, telling
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
 from gradverify.checks._tools import floats, shape_measured
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.points import moved
 from gradverify.types import Bench, Measurement
-
-SAMPLES = 3
-NOTE = "drawn beside the given point, which cannot tell: a batch of one"
 
 
 @registry.check(
@@ -26,19 +23,21 @@ NOTE = "drawn beside the given point, which cannot tell: a batch of one"
     elsewhere=True,
 )
 def larger_batch(bench: Bench) -> Iterator[Measurement]:
-    """Where one sample was given, the gradient of three is right too: shapes and values.
+    """Where the number of samples cannot tell, the gradient of more of them is right too: shapes and values.
 
-    Measured where the data have a leading axis of length one and the forward accepts three: the samples are drawn
-    beside the given one. A backward that refuses three samples is left alone.
+    Measured where one sample was given and the forward accepts three, and where the batch is as large as another axis
+    is long and the forward accepts one more: the samples are drawn beside the given ones. A backward that refuses more
+    samples is left alone.
     Why: with one sample a sum is a mean, ``db = delta`` has the shape of ``db = delta.sum(axis=0)``, and a gradient of
-    the first sample alone is the gradient of all.
+    the first sample alone is the gradient of all. With as many samples as features, ``len(W)`` is ``len(x)``.
     Right: ``delta.sum(axis=0)``. Wrong: ``delta[0]``.
     """
-    axes = single(bench)
+    axes, length, reason = telling(bench)
     may_be_judged(bench)
-    case = sized(bench.case, axes, SAMPLES)
+    note = f"drawn beside the given point, which cannot tell: {reason}"
+    case = sized(bench.case, axes, length)
     case = case.at({k: moved(v, bench.rng) for k, v in floats(case.primals).items() if k in axes})
-    words = f"with a batch of {SAMPLES} ({', '.join(axes)})"
+    words = f"with a batch of {length} ({', '.join(axes)})"
     try:
         other = bench_of(bench, bench.adapter, replace(case, upstream=None))
         gradients = other.gradients()
@@ -52,8 +51,8 @@ def larger_batch(bench: Bench) -> Iterator[Measurement]:
             yield shape_measured(
                 f"{name}: shape {words}", np.shape(g), primal.shape,
                 f"{words} the gradient of {name} has shape {np.shape(g)}, {name} has {primal.shape}",
-                facts={"primal": name, "length": SAMPLES}, notes=(NOTE,),
+                facts={"primal": name, "length": length}, notes=(note,),
             )  # fmt: skip
     if fits:
-        for m in judged_elsewhere(bench, other, words, length=SAMPLES):
-            yield replace(m, notes=(*m.notes, NOTE))
+        for m in judged_elsewhere(bench, other, words, length=length):
+            yield replace(m, notes=(*m.notes, note))

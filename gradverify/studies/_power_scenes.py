@@ -116,6 +116,20 @@ def _two_modes(rng: np.random.Generator) -> tuple[Adapter, Case]:
     return _functions(forward, backward), Case(name="batch norm", primals=primals, constants=constants)
 
 
+def _ridge(rng: np.random.Generator) -> tuple[Adapter, Case]:
+    def forward(w: Array, x: Array, y: Array, reg: float) -> Any:
+        r = x @ w - y
+        return 0.5 * np.sum(r**2) + 0.5 * reg * np.sum(w**2), (w, x, r, reg)
+
+    def backward(upstream: Array, cache: Any) -> Any:
+        w, x, r, reg = cache
+        return {"w": upstream * (x.T @ r + reg * w)}
+
+    constants = {"x": rng.standard_normal((5, 3)), "y": rng.standard_normal(5), "reg": 0.0}
+    primals = {"w": rng.standard_normal(3)}
+    return _functions(forward, backward), Case(name="ridge without a penalty", primals=primals, constants=constants)
+
+
 def _functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Adapter:
     adapter: Adapter = registry.adapter["functions"].item(forward, backward)
     return adapter
@@ -129,4 +143,5 @@ SCENES: tuple[Callable[[np.random.Generator], tuple[Adapter, Case]], ...] = (
     _embedding,
     _two_modes,
     _one_sample,
+    _ridge,
 )

@@ -93,6 +93,16 @@ def batch_norm_back(u, cache):
     return {"x": d / std, "gamma": (u * hat).sum(axis=0), "beta": u.sum(axis=0)}
 
 
+def ridge(w, x, y, reg):
+    r = x @ w - y
+    return 0.5 * np.sum(r**2) + 0.5 * reg * np.sum(w**2), (w, x, r, reg)
+
+
+def ridge_back(u, cache):
+    w, x, r, reg = cache
+    return {"w": u * (x.T @ r + reg * w)}
+
+
 def flatten(x):
     return x.reshape(len(x), -1), x.shape
 
@@ -207,6 +217,9 @@ RIGHT: dict[str, Callable[[], NumpyBench]] = {
     "layer norm, offset 1e4": lambda: bench(layer_norm, layer_norm_back, {"x": X + 1e4, "gamma": W[1], "beta": W[0]}),
     "batch norm in train mode": lambda: batch_norm_bench(training=True),
     "batch norm in eval mode": lambda: batch_norm_bench(training=False),
+    "ridge without a penalty": lambda: bench(
+        ridge, ridge_back, {"w": W[0]}, constants={"x": X, "y": X[:, 0], "reg": 0.0}
+    ),
     "flatten returns a view": lambda: bench(flatten, flatten_back, {"x": RNG.standard_normal((3, 2, 2))}, attrs=BATCH),
     "add returns the upstream twice": lambda: bench(add, add_back, {"a": X, "b": X + 1}),
     "broadcast product": lambda: bench(scaled, scaled_back, {"a": X, "b": W[:1]}),

@@ -17,6 +17,7 @@ ORACLE = "pullback-matches-oracle"
 #: where a mutant of this check shows; elsewhere the affine layer does
 SCENE = {
     "constant-overwritten": "network",
+    "telling-settings": "ridge without a penalty",
     "train-and-eval": "batch norm in train mode",
     "integers-get-no-gradient": "embedding",
     "no-aliasing": "affine",
@@ -28,7 +29,7 @@ CASE = Case(name="m", primals={**NETWORK, "S": X[:4], "c": np.ones((3, 1))}, con
 
 BENCHES = {"numpy": NumpyBench, "live": LiveBench}
 #: checks that judge a value elsewhere by the oracles, which the small bench of the tests has not
-LIVE = frozenset({"train-and-eval", "larger-batch"})
+LIVE = frozenset(e.name for e in registry.check.entries() if e.meta.get("elsewhere"))
 
 
 @pytest.mark.parametrize("mutant", [e for e in CONTRACT if e.meta["caught_by"] != ORACLE], ids=lambda e: e.name)

@@ -1,0 +1,161 @@
+"""Settings beside the given ones at which a bug shows that the given ones hide; each is accepted by the forward."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradverify.checks._axes import PARAMETER, sized
+from gradverify.checks._modes import forward_of, optional
+from gradverify.sampling import evaluate, quiet
+from gradverify.types import Array, Bench, Case, differentiable, leaves
+
+STRIDE = re.compile(r"_*(strides?|steps?|hop)_*", re.IGNORECASE)
+PENALTY = re.compile(
+    r"_*(reg(ulari[sz]ation)?(_?(strength|rate|lambda))?|l1|l2|lam(bd)?a?_?|weight_?decay)_*", re.IGNORECASE
+)
+CLASSES = 512  #: labels beyond which an integer is a count and not the number of a class
+LARGE = 1 << 14  #: entries of an array beyond which another size costs too much
+
+
+def hidden(bench: Bench) -> Iterator[tuple[str, str, Case]]:
+    """(what the given setting hides, the other setting in words, a case there)."""
+    case = replace(bench.case, upstream=None)
+    for maker in (_penalised, _strided, _last_class, _longer_images, _longer_kernels):
+        for why, words, other in maker(bench, case):
+            if _accepted(bench, other):
+                yield why, words, other
+
+
+def _penalised(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
+    """A penalty of zero hides its own gradient."""
+    for k, v in _settings(bench, case):
+        if PENALTY.fullmatch(k) and isinstance(v, (int, float)) and not isinstance(v, bool) and v == 0:
+            yield f"{k} is 0", f"with {k} = 0.1", _with(case, {k: 0.1})
+
+
+def _strided(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
+    """Windows that do not overlap hide ``=`` in place of ``+=``; a stride of one hides where it enters."""
+    for k, v in _settings(bench, case):
+        if STRIDE.fullmatch(k) and isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= 1:
+            other = 1 if v > 1 else 2
+            why = f"{k} is {v}: windows may not overlap" if v > 1 else f"{k} is 1"
+            yield why, f"with {k} = {other}", _with(case, {k: other})
+
+
+def _last_class(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
+    """Labels without the last class hide an off-by-one in the number of classes."""
+    arrays: dict[str, Any] = {**case.constants, **{k: v for k, v in case.primals.items() if not differentiable(v)}}
+    for k, v in arrays.items():
+        if not isinstance(v, np.ndarray) or not v.size or v.ndim == 0:
+            continue
+        if v.dtype.kind in "iu" and v.min() >= 0:
+            last = _largest_label(bench, case, k, v)
+            if last > v.max():
+                yield (
+                    f"{k} has no label {last}, the last class",
+                    f"with a label {last} in {k}",
+                    _relabelled(case, k, last),
+                )
+        elif v.dtype.kind == "f" and v.ndim == 2 and v.shape[1] > 1 and _one_hot(v) and not v[:, -1].any():
+            new = v.copy()
+            new[0] = 0
+            new[0, -1] = 1
+            yield f"{k} has no sample of the last class", f"with the last class in {k}", _with(case, {k: new})
+
+
+def _settings(bench: Bench, case: Case) -> list[tuple[str, Any]]:
+    """Constants, and what the forward was left at its default: ``forward(x, W, reg=0.0)``."""
+    return list({**optional(forward_of(bench.adapter)), **case.constants}.items())
+
+
+def _one_hot(v: Array) -> bool:
+    return bool(np.all((v == 0) | (v == 1)) and np.all(v.sum(axis=1) == 1))
+
+
+def _largest_label(bench: Bench, case: Case, name: str, v: Array) -> int:
+    """The largest label that the forward accepts, -1 where it accepts any (then these are no labels).
+
+    Only lengths of axes can be numbers of classes, so only these are tried.
+    """
+    top = int(v.max())
+    if top + 1 > CLASSES or _accepted(bench, _relabelled(case, name, CLASSES * 4)):
+        return -1
+    shapes = [np.shape(a) for a in (*case.primals.values(), *case.constants.values(), *leaves(_out(bench)).values())]
+    lengths = sorted({n for s in shapes for n in s if top + 1 < n <= CLASSES}, reverse=True)
+    return next((n - 1 for n in lengths if _accepted(bench, _relabelled(case, name, n - 1))), -1)
+
+
+def _relabelled(case: Case, name: str, label: int) -> Case:
+    values: Mapping[str, Any] = case.constants if name in case.constants else case.primals
+    new = np.array(values[name])
+    new.flat[0] = label
+    return _with(case, {name: new}) if name in case.constants else case.at({name: new})
+
+
+def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
+    """Axes that are free of all others (height, width, time) made longer: what a stride that divides hides."""
+    for k, v in _tensors(bench, case):
+        free = [i for i in range(1, v.ndim) if _accepted(bench, sized_along(case, k, {i: 1}))]
+        if free and not PARAMETER.fullmatch(k):
+            by = {axis: 1 + 2 * i for i, axis in enumerate(reversed(free))}
+            shape = tuple(n + by.get(i, 0) for i, n in enumerate(v.shape))
+            yield (
+                f"{k} has shape {v.shape}: strides may divide it",
+                f"with {k} of shape {shape}",
+                sized_along(case, k, by),
+            )
+
+
+def _longer_kernels(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
+    """Windows longer by one overlap, whatever the stride of two."""
+    for k, v in _tensors(bench, case):
+        if PARAMETER.fullmatch(k):
+            free = {i: 1 for i in range(1, v.ndim) if _accepted(bench, sized_along(case, k, {i: 1}))}
+            if free:
+                shape = tuple(n + free.get(i, 0) for i, n in enumerate(v.shape))
+                why = f"{k} has shape {v.shape}: windows may not overlap"
+                yield why, f"with {k} of shape {shape}", sized_along(case, k, free)
+
+
+def _tensors(bench: Bench, case: Case) -> Iterator[tuple[str, Array]]:
+    """Differentiable primals with three axes or more that are handed over at each call."""
+    own: Mapping[str, Array] = getattr(bench.adapter, "parameters", dict)()
+    for k, v in case.primals.items():
+        if v.ndim >= 3 and differentiable(v) and k not in own and 0 < v.size <= LARGE:
+            yield k, v
+
+
+def sized_along(case: Case, name: str, by: Mapping[int, int]) -> Case:
+    """One primal longer by ``by`` along some axes; the new entries are those of the middle, scaled by a little."""
+    for axis, more in by.items():
+        n = case.primals[name].shape[axis]
+        case = sized(case, {name: axis}, n + more)
+        v = np.array(case.primals[name])
+        tail = (slice(None),) * axis + (slice(n, None),)
+        v[tail] = v[tail] * 0.75
+        case = case.at({name: v})
+    return case
+
+
+def _with(case: Case, constants: Mapping[str, Any]) -> Case:
+    return replace(case, constants={**case.constants, **constants})
+
+
+def _out(bench: Bench) -> Any:
+    known = getattr(bench, "out", None)
+    return bench.run().out if known is None else known
+
+
+def _accepted(bench: Bench, case: Case) -> bool:
+    """Whether the forward runs there and gives finite numbers, at least one."""
+    with quiet():
+        try:
+            parts = leaves(evaluate(bench.adapter, case))
+        except Exception:  # noqa: BLE001  (whatever it raises, this setting is not accepted)
+            return False
+    return bool(parts) and all(np.size(v) > 0 and np.all(np.isfinite(v)) for v in parts.values())

@@ -1,0 +1,63 @@
+"""Settings at which a bug shows that the given ones hide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gradverify import registry
+from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
+from gradverify.checks._settings import hidden
+from gradverify.checks._tools import floats, shape_measured
+from gradverify.errors import AdapterError, Unsupported
+from gradverify.types import Bench, Case, Measurement
+
+
+@registry.check(
+    "telling-settings",
+    catches=("missing-term", "repeated-indices", "wrong-axis"),
+    requires=("shape", "pullback-matches-oracle"),
+    elsewhere=True,
+)
+def telling_settings(bench: Bench) -> Iterator[Measurement]:
+    """The gradient is right at settings that can tell, too: overlap, a stride that does not divide, the last class.
+
+    Beside the given setting, where the forward accepts it: a penalty (``reg``, ``l2``, ``weight_decay``) of 0.1 for 0,
+    a stride of 1 for more and of 2 for 1, a label of the last class where there is none, images longer by one and three,
+    kernels longer by one. A setting at which backward refuses to run is left alone.
+    Why: with a stride as long as the window nothing is added up, with a stride that divides no pixel is left over, and
+    a penalty of zero has no gradient: the usual first test hides the usual bugs.
+    Right: ``dx[window] += g``. Wrong: ``dx[window] = g``.
+    """
+    may_be_judged(bench)
+    met = 0
+    for why, words, case in hidden(bench):
+        try:
+            for m in _there(bench, case, words):
+                met += 1
+                note = f"drawn beside the given setting, which cannot tell: {why}"
+                yield replace(m, notes=(*m.notes, note))
+        except AdapterError:
+            continue
+    if not met:
+        raise Unsupported("no setting of the given ones is known to hide a bug")
+
+
+def _there(bench: Bench, case: Case, words: str) -> Iterator[Measurement]:
+    other = bench_of(bench, bench.adapter, case)
+    gradients = other.gradients()
+    wrong = {
+        k: np.shape(g)
+        for k, v in floats(case.primals).items()
+        if (g := gradients.get(k)) is not None and np.shape(g) != v.shape
+    }
+    for name, shape in wrong.items():
+        want = case.primals[name].shape
+        yield shape_measured(
+            f"{name}: shape {words}", shape, want,
+            f"{words} the gradient of {name} has shape {shape}, {name} has {want}", facts={"primal": name},
+        )  # fmt: skip
+    if not wrong:
+        yield from judged_elsewhere(bench, other, words, setting=words)

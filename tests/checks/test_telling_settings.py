@@ -1,0 +1,118 @@
+"""Points and settings that cannot tell: each bug passes at the given one and is found all the same."""
+
+import numpy as np
+import pytest
+
+import gradverify as gv
+from tests.checks.right import B, W, X, affine, affine_back
+
+RNG = np.random.default_rng(5)
+
+
+def report(backward, primals, forward=affine, **more):
+    return gv.verify((forward, backward), primals, **more)
+
+
+def failing(*args, **more):
+    return {f.check for f in report(*args, **more).findings if f.verdict == "fail"}
+
+
+def windows(x, w, stride):
+    """Valid correlation of rows with one window."""
+    index = np.arange(0, x.shape[2] - len(w) + 1, stride)[:, None] + np.arange(len(w))
+    return x[:, :, index] @ w, (x, w, index)
+
+
+def windows_back(bug=""):
+    def backward(u, cache):
+        x, w, index = cache
+        dx = np.zeros_like(x)
+        for i, at in enumerate(index):
+            dx[:, :, at] = u[:, :, i, None] * w + (0 if bug == "assigned" else dx[:, :, at])
+        if bug == "cropped":
+            dx = dx[:, :, : index.max() + 1]
+        return {"x": dx, "w": np.einsum("bci,bcij->j", u, x[:, :, index])}
+
+    return backward
+
+
+WINDOWS = {"x": RNG.standard_normal((2, 3, 6)), "w": RNG.standard_normal(2)}
+
+
+def logistic(W, x, y, reg=0.0):
+    z = x @ W.T
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return -np.mean(np.log(p[np.arange(len(y)), y])) + reg * np.sum(W**2), (W, x, y, p, reg)
+
+
+def logistic_back(bug=""):
+    def backward(u, cache):
+        W, x, y, p, reg = cache
+        hot = np.eye(p.shape[1])[y]
+        if bug == "last class":
+            hot[:, -1] = 0
+        return {"W": u * ((p - hot).T @ x / len(y) + (0 if bug == "no penalty" else 2 * reg * W))}
+
+    return backward
+
+
+FIRST = {"x": X, "y": np.array([0, 1, 1, 0, 0])}
+SCENES = {
+    "no overlap": (windows, windows_back, "assigned", WINDOWS, {"stride": 2}),
+    "a stride that divides": (windows, windows_back, "cropped", WINDOWS, {"stride": 2}),
+    "no label of the last class": (logistic, logistic_back, "last class", {"W": W}, FIRST),
+    "a penalty of zero": (logistic, logistic_back, "no penalty", {"W": W}, {**FIRST, "reg": 0.0}),
+    "a penalty left at zero": (logistic, logistic_back, "no penalty", {"W": W}, FIRST),
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_the_given_setting_hides_is_found_beside_it(scene):
+    forward, back, bug, primals, constants = SCENES[scene]
+    assert failing(back(bug), primals, forward, constants=constants) == {"telling-settings"}
+    assert failing(back(), primals, forward, constants=constants) == set()
+
+
+@pytest.mark.parametrize(
+    ("primals", "bug", "more"),
+    [
+        (
+            {"x": X, "W": W, "b": B},
+            {"b": lambda u, x, W: np.sqrt(np.abs(u)).sum(axis=0)},
+            {"upstream": np.ones((5, 3))},
+        ),
+        ({"x": X[:3], "W": W, "b": B}, {"b": lambda u, x, W: u.sum(axis=0) * len(u) / u.shape[1]}, {}),
+        ({"x": X[:1], "W": W, "b": B}, {"b": lambda u, x, W: u[0]}, {}),
+        ({"x": X, "W": W[:, :3] + W[:, :3].T, "b": B}, {"x": lambda u, x, W: u @ W.T}, {}),
+        ({"x": X, "W": np.eye(4), "b": W[1]}, {"x": lambda u, x, W: u @ W.T}, {}),
+        ({"x": X, "W": np.ones((3, 4)), "b": B}, {"x": lambda u, x, W: u @ np.ones_like(W)}, {}),
+    ],
+    ids=["uniform upstream", "batch = width", "one sample", "symmetric weights", "identity", "weights of one"],
+)
+def test_what_the_given_point_hides_is_found_beside_it(primals, bug, more):
+    primals = {k: v[:, :3] if k == "x" and primals["W"].shape == (3, 3) else v for k, v in primals.items()}
+
+    def wrong(u, c):
+        return {**affine_back(u, c), **{k: g(u, *c) for k, g in bug.items()}}
+
+    assert failing(wrong, primals, **more)
+    assert not failing(affine_back, primals, **more)
+
+
+@pytest.mark.parametrize("gamma", [np.ones(4), np.array(1.0)], ids=["vector", "number"])
+def test_a_gamma_of_one_hides_nothing(gamma):
+    primals = {"x": X, "gamma": gamma}
+    forward = lambda x, gamma: (x * gamma, (x, gamma))  # noqa: E731
+
+    def back(times):
+        return lambda u, c: {"x": u * c[1] ** times, "gamma": (u * c[0]).sum(axis=0 if c[1].ndim else None)}
+
+    assert failing(back(0), primals, forward)
+    assert not failing(back(1), primals, forward)
+
+
+def test_weights_that_stay_symmetric_beside_are_named_as_a_blind_spot():
+    positive = W @ W.T + np.eye(3)
+    found = report(affine_back, {"x": X[:, :3], "W": positive, "b": B}).findings
+    assert any("W taken for its transpose is not seen" in note for f in found for note in f.notes)
