@@ -90,9 +90,8 @@ class Layer:
     def accepts(cls, subject: object) -> bool:
         """Has a method for each direction, under usual names, and is not torch's."""
         plain = isinstance(subject, (types.FunctionType, types.MethodType, types.ModuleType))
-        if plain or is_module(subject) or is_ctx_function(subject):
-            return False
-        return bool(has(subject, (*FORWARD, *LOSS)) and has(subject, (*BACKWARD, *DERIVATIVE)))
+        other = plain or is_module(subject) or is_ctx_function(subject)
+        return not other and bool(has(subject, (*FORWARD, *LOSS)) and has(subject, (*BACKWARD, *DERIVATIVE)))
 
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> Layer:
