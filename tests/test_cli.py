@@ -362,6 +362,28 @@ def test_explain_prints_the_docstring_and_the_planted_bugs(run):
     assert "planted bugs that it catches: " in out
 
 
+@pytest.mark.parametrize("kind", ["check", "invariant", "mutant", "cause", "oracle"])
+def test_everything_that_finds_or_is_found_explains_itself_with_an_example_of_each_side(run, kind):
+    from gradverify.commands._kinds import registry_of
+
+    for name in registry_of(kind):
+        out = run("explain", name)[1]
+        right, wrong = ("Answers: ", "Declines: ") if kind == "oracle" else ("Right: ", "Wrong: ")
+        assert right in out, name
+        assert wrong in out, name
+        assert "<function" not in out, name
+
+
+def test_a_check_names_a_planted_bug_that_it_catches(run):
+    from gradverify.commands._kinds import registry_of
+
+    assert all("planted bugs that it catches" in run("explain", name)[1] for name in registry_of("check"))
+
+
+def test_an_invariant_says_in_words_where_it_applies(run):
+    assert "applies where: True for two samples or more" in run("explain", "batch-additivity")[1]
+
+
 @pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive", "skipped", "error"])
 def test_explain_knows_the_verdicts(run, verdict):
     assert run("explain", verdict)[1].startswith(f"{verdict} (verdict)")

@@ -8,9 +8,20 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from gradverify.commands._examples import CAUSES, ORACLES
 from gradverify.commands._kinds import KINDS, registry_of
 from gradverify.errors import UsageError
 from gradverify.options import nearest
+
+#: keys of what is registered, in words
+WORDS = {
+    "applies": "applies where",
+    "catches": "causes that it may show",
+    "causes": "cause",
+    "elsewhere": "judged at another point than the given one",
+    "raises": "cause when the implementation raises here",
+    "requires": "asked only after these pass",
+}
 
 VERDICTS = {
     "pass": """Got and want agree within the oracle's error and the implementation's own rounding. The resolution is
@@ -52,12 +63,11 @@ def _entry(kind: str, name: str) -> Iterator[str]:
     yield ""
     yield from inspect.cleandoc(entry.item.__doc__).splitlines()
     yield ""
+    yield from _example(kind, entry)
     for key, value in sorted(entry.meta.items()):
-        yield f"{key.replace('_', ' ')}: {_text(value)}"
-    if kind in ("check", "invariant"):
-        caught = [m.name for m in registry_of("mutant").entries() if name in _names(m.meta.get("caught_by"))]
-        if caught:
-            yield f"planted bugs that it catches: {', '.join(caught)}"
+        if value not in (None, "", (), False):
+            yield f"{WORDS.get(key, key.replace('_', ' '))}: {_text(value)}"
+    yield from _planted(kind, name)
     source = inspect.getsourcefile(
         entry.item if inspect.isroutine(entry.item) or inspect.isclass(entry.item) else type(entry.item)
     )
@@ -66,9 +76,40 @@ def _entry(kind: str, name: str) -> Iterator[str]:
     yield ""
 
 
+def _example(kind: str, entry: Any) -> Iterator[str]:
+    """Right and wrong for what cannot show them in its docstring; those of checks and invariants stand there."""
+    if kind == "mutant":
+        example = CAUSES.get(str(entry.meta.get("causes", "")))
+    else:
+        example = {"cause": CAUSES, "oracle": ORACLES}.get(kind, {}).get(entry.name)
+    if example is not None:
+        right, wrong = ("Answers:", "Declines:") if kind == "oracle" else ("Right:", "Wrong:")
+        yield f"{right} {example[0]}"
+        yield f"{wrong} {example[1]}"
+        yield ""
+
+
+def _planted(kind: str, name: str) -> Iterator[str]:
+    """The planted bugs that belong to a check, an invariant or a cause, and the checks that a cause stands behind."""
+    key = {"check": "caught_by", "invariant": "caught_by", "cause": "causes"}.get(kind)
+    mutants = [m.name for m in registry_of("mutant").entries() if key and name in _names(m.meta.get(key))]
+    if mutants:
+        yield f"planted bugs {'with this cause' if kind == 'cause' else 'that it catches'}: {', '.join(mutants)}"
+    if kind == "cause":
+        checks = [c.name for c in registry_of("check").entries() if name in _names(c.meta.get("catches"))]
+        if checks:
+            yield f"checks that see it: {', '.join(checks)}"
+
+
 def _names(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
 def _text(value: Any) -> str:
+    """A value in plain words; of a function its own first sentence."""
+    if callable(value):
+        said = inspect.getdoc(value) or value.__name__.strip("_").replace("_", " ")
+        return said.splitlines()[0].rstrip(".")
+    if value is True:
+        return "yes"
     return ", ".join(map(str, value)) if isinstance(value, (tuple, list, set, frozenset)) else str(value)
