@@ -12,7 +12,12 @@ from gradverify.checks._tools import compared, copied, largest, snapshot, spread
 from gradverify.types import Array, Bench, Measurement, leaves
 
 
-@registry.check("deterministic", catches=("nondeterministic", "stale-state", "accumulated"), requires=("shape",))
+@registry.check(
+    "deterministic",
+    catches=("nondeterministic", "stale-state", "accumulated"),
+    raises="stale-state",
+    requires=("shape",),
+)
 def deterministic(bench: Bench) -> Iterator[Measurement]:
     """Two fresh runs at the same point give the same gradients, to within rounding; their spread is reported.
 

@@ -10,7 +10,7 @@ from gradverify.checks._tools import compared, copied, floats, snapshot
 from gradverify.types import Bench, Measurement
 
 
-@registry.check("needs-grad-subset", catches=("needs-grad-subset",), requires=("shape",))
+@registry.check("needs-grad-subset", catches=("needs-grad-subset",), raises="needs-grad-subset", requires=("shape",))
 def needs_grad_subset(bench: Bench) -> Iterator[Measurement]:
     """The gradient of a primal does not depend on which other primals want one.
 

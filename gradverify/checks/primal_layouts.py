@@ -13,7 +13,7 @@ from gradverify.checks._tools import compared, copied, handed, snapshot
 from gradverify.types import Array, Bench, Measurement, Run
 
 
-@registry.check("primal-layouts", catches=("layout",), requires=("shape", "primals-unchanged"))
+@registry.check("primal-layouts", catches=("layout",), raises="layout", requires=("shape", "primals-unchanged"))
 def primal_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the primals, only on their numbers.
 

@@ -12,7 +12,12 @@ from gradverify.errors import AdapterError, Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement
 
 
-@registry.check("second-call-equal", catches=("accumulated", "stale-state"), requires=("shape", "upstream-unchanged"))
+@registry.check(
+    "second-call-equal",
+    catches=("accumulated", "stale-state"),
+    raises="stale-state",
+    requires=("shape", "upstream-unchanged"),
+)
 def second_callequal(bench: Bench) -> Iterator[Measurement]:
     """The same pullback with the same upstream gives the same gradients again, and does not overwrite the first ones.
 

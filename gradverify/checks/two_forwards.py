@@ -12,7 +12,12 @@ from gradverify.errors import AdapterError
 from gradverify.types import Bench, Gradients, Measurement
 
 
-@registry.check("two-forwards-before-one-backward", catches=("stale-state",), requires=("shape", "second-call-equal"))
+@registry.check(
+    "two-forwards-before-one-backward",
+    catches=("stale-state",),
+    raises="stale-state",
+    requires=("shape", "second-call-equal"),
+)
 def two_forwards_before_one_backward(bench: Bench) -> Iterator[Measurement]:
     """After forward at A and forward at B, the pullback of A still gives the gradient at A, and that of B the one at B.
 

@@ -12,7 +12,7 @@ from gradverify.checks._tools import compared, copied, each, snapshot, traits
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves, like
 
 
-@registry.check("upstream-layouts", catches=("layout",), requires=("shape", "upstream-unchanged"))
+@registry.check("upstream-layouts", catches=("layout",), raises="layout", requires=("shape", "upstream-unchanged"))
 def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the upstream, only on its numbers.
 
