@@ -11,6 +11,7 @@ import numpy as np
 
 from gradverify.bench import LiveBench
 from gradverify.counterfactuals import Found, Known, what_if
+from gradverify.errors import GradverifyError
 from gradverify.types import Arrays, Evidence, Gradients, Out
 
 _KEPT: WeakKeyDictionary[Any, list[Found]] = WeakKeyDictionary()
@@ -45,8 +46,22 @@ def evidence_of(bench: LiveBench, check: str) -> Evidence:
         want=want,
         rounding=rounding,
         gradients=lambda primals, upstream: _gradients(bench, primals, upstream),
-        what_if=played if bench.consultation and bench.consultation.autodiff else None,
+        what_if=played if bench.consultation and bench.consultation.autodiff else lambda: _cut(bench),
     )
+
+
+def _cut(bench: LiveBench) -> Iterator[Found]:
+    """What autograd makes of torch code that it was not believed for: it stops at a detach, or a hook changes it."""
+    if bench.consultation is None or getattr(bench.truth, "framework", "numpy") != "torch":
+        return
+    from gradverify.oracles.torch_autograd import TorchAutograd
+
+    try:
+        found = TorchAutograd().gradient(bench.truth, bench.case, bench.out).gradients
+    except (GradverifyError, RuntimeError, TypeError, ValueError):
+        return
+    words = "a detach, .data, no_grad or a hook on the way, which autograd of forward itself obeys"
+    yield f"detached: {words}", {k: e.value for k, e in found.items()}
 
 
 def _gradients(bench: LiveBench, primals: Arrays, upstream: Out) -> Gradients:

@@ -20,7 +20,7 @@ SUGGESTION = "look for a forgotten 1/2, a mean that is a sum, or a factor applie
 @registry.cause("scale")
 def scale(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one times one factor in every entry; shapes that explain the factor are named."""
-    return better(_itself(m, ev), played_through(m, ev, "scale", SUGGESTION)) or _by_slice(m, ev)
+    return better(_itself(m, ev), played_through(m, ev, "scale", SUGGESTION)) or _by_slice(m, ev) or _clipped(m, ev)
 
 
 def _itself(m: Measurement, ev: Evidence) -> Cause | None:
@@ -60,7 +60,7 @@ def _by_slice(m: Measurement, ev: Evidence) -> Cause | None:
             continue
         factors = np.divide(top, below, out=np.ones(n), where=below > 0)
         near = np.abs(got - factors[:, None] * want) <= tol * np.maximum(1.0, np.abs(factors))[:, None]
-        if not np.all(near) or np.ptp(factors[said]) == 0:
+        if not np.all(near) or np.ptp(factors[said]) == 0 or _parallel(want[said], tol[said]):
             continue
         low, high = float(np.min(factors[said])), float(np.max(factors[said]))
         return Cause(
@@ -69,6 +69,31 @@ def _by_slice(m: Measurement, ev: Evidence) -> Cause | None:
             f"{_by_what(factors, said, ev)}, in all {got.size} entries",
             suggestion="look for a weight, a count or an epsilon that forward has and backward has not, or has twice",
             confidence=0.7,
+        )
+    return None
+
+
+def _parallel(rows: Array, tol: Array) -> bool:
+    """All rows are multiples of one: then any wrong delta gives one number per row, and it says nothing."""
+    base = rows[int(np.argmax(np.sum(rows * rows, axis=1)))]
+    weights = rows @ base / np.sum(base * base)
+    return bool(np.all(np.abs(rows - weights[:, None] * base) <= 4 * tol + 1e-12 * np.abs(rows)))
+
+
+def _clipped(m: Measurement, ev: Evidence) -> Cause | None:
+    """Backward clips what it returns: wrong entries stand at one bound with the sign of what they should be."""
+    p = pair(m, ev)
+    if p is None or not p.alike or np.sum(p.wrong) < 2 or (np.all(p.wrong) and p.got.size < 4):
+        return None
+    got, want = p.got[p.wrong], p.want[p.wrong]
+    bound = float(np.max(np.abs(p.got)))
+    if np.all(np.abs(got) == bound) and np.all(np.sign(got) == np.sign(want)) and np.all(np.abs(want) > bound):
+        return Cause(
+            name="scale",
+            evidence=f"all {got.size} wrong entries are {bound:.6g} or {-bound:.6g}, where want is beyond; the other "
+            f"{p.got.size - got.size} are smaller and right: the gradient is clipped",
+            suggestion="clip between backward and the update, not within backward",
+            confidence=0.9,
         )
     return None
 

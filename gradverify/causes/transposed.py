@@ -17,7 +17,18 @@ SUGGESTION = (
 @registry.cause("transposed")
 def transposed(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one transposed, or filled in the other memory order."""
-    return better(_itself(m, ev), played_through(m, ev, "transposed", SUGGESTION))
+    return better(_itself(m, ev), played_through(m, ev, "transposed", SUGGESTION)) or _in_part(m, ev)
+
+
+def _in_part(m: Measurement, ev: Evidence) -> Cause | None:
+    """The difference changes its sign when it is transposed: a term of the sum is transposed, the others are not."""
+    p = pair(m, ev)
+    if p is None or not p.alike or p.want.ndim != 2 or p.want.shape[0] != p.want.shape[1]:
+        return None
+    left = p.got - p.want
+    if np.sum(p.wrong) < 4 or not np.all(np.abs(left + left.T) <= p.tol + p.tol.T):
+        return None
+    return _cause(f"got - want is the opposite of its transpose in all {left.size} entries: a part is transposed", 0.75)
 
 
 def _itself(m: Measurement, ev: Evidence) -> Cause | None:

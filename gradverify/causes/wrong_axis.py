@@ -73,7 +73,7 @@ def _by_shape(m: Measurement, ev: Evidence) -> Cause | None:
     """A vector as long as another axis of the output than its primal."""
     name = str(m.facts.get("primal", m.of))
     got, primal = ev.got.get(name), ev.case.primals.get(name)
-    if got is None or primal is None or np.ndim(got) != 1 or np.shape(got) == primal.shape:
+    if got is None or primal is None or np.ndim(got) != 1 or got.size == primal.size:
         return None
     for out in leaves(ev.out).values():
         if np.ndim(out) > 1 and np.shape(got)[0] in np.shape(out) and primal.size in np.shape(out):

@@ -225,7 +225,7 @@ class Graph:
         found: dict[str, Array | None] = dict.fromkeys(self._names)
         for name, leaf in self._leaves.items():
             g = grads[name]
-            found[name] = np.zeros(tuple(leaf.shape)) if g is None else np.array(g.detach().numpy())
+            found[name] = np.zeros(tuple(leaf.shape)) if g is None else g.detach().numpy()
         return found
 
     def jvp(self, tangents: Arrays) -> dict[str, Array]:
@@ -246,5 +246,16 @@ class Graph:
 
     def unused(self) -> tuple[str, ...]:
         """Primals that the output does not use at all."""
-        grads = self.pulled({k: torch.zeros_like(t) for k, t in self._parts.items()})
-        return tuple(f"the output does not use {name!r}" for name, g in grads.items() if g is None)
+        reached: set[int] = set()
+        seen: set[Any] = set()
+        queue = [t.grad_fn for t in self._parts.values()]
+        while queue:
+            node = queue.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            reached.add(id(getattr(node, "variable", None)))
+            queue.extend(following for following, _ in node.next_functions)
+        return tuple(
+            f"the output does not use {name!r}" for name, leaf in self._leaves.items() if id(leaf) not in reached
+        )

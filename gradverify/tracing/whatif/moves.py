@@ -7,7 +7,7 @@ from typing import Any
 
 from gradverify.tracing.whatif.edits import Edit
 from gradverify.tracing.whatif.graph import Network, Node
-from gradverify.tracing.whatif.rules import ShapedRule, new_shaped
+from gradverify.tracing.whatif.rules import ShapedRule, new, new_shaped, same
 
 TRANSPOSES = ("PermuteBackward0", "TransposeBackward0", "TBackward0")
 RESHAPES = ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0")
@@ -26,10 +26,26 @@ def edits(network: Network) -> Iterator[Edit]:
             yield new_shaped("permuted", words, "reshape", node, 0, lambda g, shape: g.reshape(shape))
         elif name in RESHAPES:
             yield from _reshape(node, g)
+        elif name == "IndexSelectBackward0":
+            yield from _rearranged(node)
+        elif name == "FlipBackward0":
+            yield new("permuted", "the flip left out", "flip", node, 0, same)
+        elif name == "RollBackward0":
+            yield new("permuted", "the roll left out", "roll", node, 0, same)
         elif name == "GatherBackward0":
             words = "the gradient of the chosen entry"
             yield new_shaped("wrong-mask", f"{words} given to all entries", "all", node, 0, _everywhere(False))
             yield new_shaped("wrong-mask", f"{words} shared by all entries", "share", node, 0, _everywhere(True))
+
+
+def _rearranged(node: Node) -> Iterator[Edit]:
+    """A flip, a roll, a shuffle: every entry goes somewhere else, once. Not undone, or done once more."""
+    index = node._saved_index
+    if index.numel() != node._saved_self_sym_sizes[0] or index.unique().numel() != index.numel():
+        return
+    yield new("permuted", "the new order of the entries not undone", "order", node, 0, same)
+    words = "the new order of the entries applied again instead of undone"
+    yield new("permuted", words, "order again", node, 0, lambda g: g.index_select(0, index))
 
 
 def _reshape(node: Node, g: Any) -> Iterator[Edit]:

@@ -27,6 +27,19 @@ BY_VALUE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+#: what people write for it, in terms of the function's value
+ALMOST: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
+    "tanh": {
+        "1 - a, without the square": lambda a: 1 - a,
+        "a (1 - a), which is that of a sigmoid": lambda a: a * (1 - a),
+    },
+    "sigmoid": {
+        "a alone": lambda a: a, "1 - a alone": lambda a: 1 - a,
+        "1 - a^2, which is that of tanh": lambda a: 1 - a * a,
+    },
+}  # fmt: skip
+
+
 def edits(network: Network) -> Iterator[Edit]:
     """All marked functions, and np.where."""
     marks = [m for m in network.marks if m.f is not None and m.x.grad_fn is not None and m.y.grad_fn in network.users]
@@ -116,6 +129,9 @@ def _of(mark: Mark, slope: Tensor, near: list[tuple[str, Tensor | None]]) -> Ite
         yield _new(elsewhere, f"{said} its argument", "formula", mark, times(formula(x)))
         yield _new(elsewhere, f"{said} {name} of its value", "formula2", mark, times(formula(f(y))))
         yield _new(elsewhere, f"{said} what arrives", "formula3", mark, lambda g: g * formula(g))
+    for words, almost in ALMOST.get(name, {}).items():
+        said = f"the derivative of {name} written as {words}"
+        yield _new("missing-activation-derivative", said, words, mark, times(almost(y)))
     yield _new("extra-term", f"the derivative of {name} taken twice", "twice", mark, times(slope, slope))
     for words, other in near:
         if other is not None and other.shape == slope.shape and not torch.equal(other, slope):
