@@ -79,6 +79,7 @@ class LiveBench:
         self._settled: tuple[Measurement, ...] | None = None
         self.consultation: Consultation | None = None
         self.explained = 0  #: failing measurements whose cause was looked for
+        self.plain: tuple[Out, float] | None = None  #: the forward alone at the case, and its processor time
         self.noise = 0.0  #: absolute, of every output, where the forward is known not to repeat itself exactly
 
     @property
@@ -188,6 +189,8 @@ class LiveBench:
                 seed=self.seed,
             )
             self.consultation.forward.noise = self.noise
+            if self.plain is not None:
+                self.consultation.forward.adopt(*self.plain)
             self._settled = tuple(self.consultation.settle())
         return self._settled
 

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gradverify import probes, rounding
+from gradverify.directions import Direction, scales_of
 from gradverify.errors import AdapterError, Unsupported
-from gradverify.oracles._ladder import Slopes
+from gradverify.oracles._ladder import NOTHING, Slopes
+from gradverify.oracles._line import NEAR, Line
 from gradverify.oracles.complex_step import ComplexStep
 from gradverify.oracles.finite_differences import FiniteDifferences
 from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
-from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for
+from gradverify.tally import Columns, largest, outside
+from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
@@ -30,7 +33,9 @@ CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
 FEW = 3  #: so many where the trace met no kink, or another primal has already shown that the oracle is right
 SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences of every entry may cost
-DIRECTIONS = {"quick": 1, "standard": 2, "thorough": 4}
+DIRECTIONS = {"quick": 1, "standard": 1, "thorough": 4}
+SAMPLED = 4096  #: entries whose median stands for that of all
+MET = 1e-7  #: of the root mean square contribution: differences this close to an autodiff have met it
 
 
 @dataclass
@@ -158,46 +163,57 @@ class Consultation:
         if not self.allows("finite-differences"):
             return True
         named = next((a.oracle for a in answers.values()), "")
-        for i in range(DIRECTIONS[self.level]):
-            tangent = probes.direction(
-                {k: self.differences.scales(self.forward, k) for k in self.names},
-                {k: answers[k].estimate.value for k in self.names},
-                rng_for(self.seed, self.case.name, "direction", str(i)),
-            )
-            said = sum(float(np.nansum(answers[k].estimate.value * tangent[k])) for k in self.names)
-            doubt = sum(float(np.nansum(answers[k].estimate.error * np.abs(tangent[k]))) for k in self.names)
-            unknown = any(np.isnan(answers[k].estimate.error).any() for k in self.names)
-            size = sum(float(np.nansum(np.abs(answers[k].estimate.value * tangent[k]) ** 2)) for k in self.names) ** 0.5
-            # too small an error claimed here can only make them disagree: the noise is measured when they do
-            rounding_only = self.forward.noise_of(self.forward.origin)
-            agree = False
-            for floor in (rounding_only, None):
-                slopes = self.differences.along(self.forward, tangent, accept=1e-7 * size, floor=floor)
-                value, error = float(slopes.value[0]), float(slopes.error[0])
-                if unknown or not np.isfinite(error):
-                    agree = floor is None
-                    continue
-                low, high = min(float(slopes.lower[0]), value - error), max(float(slopes.upper[0]), value + error)
-                # below this no difference of samples says anything, however well a few of them happen to agree
-                slack = doubt + 1e-12 * size + RESOLVABLE * rounding_only
-                agree = low - slack <= said <= high + slack
-                if agree:
-                    break
-            if unknown or not np.isfinite(error):
+        values = {k: answers[k].estimate.value for k in self.names}
+        unknown = any(np.isnan(answers[k].estimate.error).any() for k in self.names)
+        for i in range(0 if unknown else DIRECTIONS[self.level]):
+            tangent = self.direction(values, f"direction/{i}")
+            said, size = tangent.times(values)
+            doubt = sum(float(np.max(answers[k].estimate.error, initial=0.0)) * tangent.length(k) for k in self.names)
+            agrees, slopes = self._along(tangent, said, size, doubt)
+            if agrees is None:
                 continue
-            if not agree:
+            if not agrees:
+                value, error = float(slopes.value[0]), float(slopes.error[0])
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )
-                return self._tie_broken(answers, tangent)
+                return self._tie_broken(tangent, said)
             for k in self.names:
                 answers[k].oracle = f"{named}+finite-differences"
         return True
 
-    def _tie_broken(self, answers: Mapping[str, Answer], tangent: Mapping[str, Array]) -> bool:
+    def direction(self, gradients: Mapping[str, Array], *names: str) -> Direction:
+        """A random direction through all primals, each weighted by its gradient so that none is drowned."""
+        return self.forward.direction(gradients, seed_for(self.seed, self.case.name, *names))
+
+    def _along(self, tangent: Direction, said: float, size: float, doubt: float) -> tuple[bool | None, Slopes]:
+        """Whether differences along a direction agree with a slope; None where they do not know."""
+        # too small an error claimed here can only make them disagree: the noise is measured when they do
+        rounding_only = self.forward.noise_of(self.forward.origin)
+        line = Line(self.forward, tangent, rounding_only)
+        near = line.two() if 4 * rounding_only / NEAR <= MET * size else None
+        if near is not None and abs(near.value - said) <= MET * size:
+            return True, NOTHING
+        slopes, agrees = NOTHING, None
+        for measured in (False, True):
+            if measured:
+                line.floor = self.differences.noise_floor(self.forward)
+            slopes = self.differences.on(line, accept=1e-7 * size)
+            value, error = float(slopes.value[0]), float(slopes.error[0])
+            agrees = None
+            if np.isfinite(error):
+                low, high = min(float(slopes.lower[0]), value - error), max(float(slopes.upper[0]), value + error)
+                # below this no difference of samples says anything, however well a few of them happen to agree
+                slack = doubt + 1e-12 * size + RESOLVABLE * rounding_only
+                agrees = bool(low - slack <= said <= high + slack)
+                if agrees:
+                    break
+        return agrees, slopes
+
+    def _tie_broken(self, tangent: Direction, said: float) -> bool:
         """A second ladder decides whether the disagreement is real."""
         half = {k: 0.37 * v for k, v in tangent.items()}
-        said = sum(float(np.nansum(answers[k].estimate.value * half[k])) for k in self.names)
+        said *= 0.37
         slopes = self.differences.along(self.forward, half, accept=1e-7 * abs(said))
         error = 2 * float(slopes.error[0])
         agreed = bool(np.isfinite(error) and abs(float(slopes.value[0]) - said) <= error + 1e-12 * abs(said))
@@ -239,14 +255,14 @@ class Consultation:
 
     def _size(self, name: str) -> float:
         """Natural magnitude of a gradient: its own largest entry, or what its terms would be if it is zero."""
-        got = np.abs(self.got[name][np.isfinite(self.got[name])]).astype(float)
-        return float(got.max()) if got.size and got.max() > 0 else self._natural(name)
+        return largest(self.got[name]) or self._natural(name)
 
     def _natural(self, name: str) -> float:
         """What the terms of a gradient may be: |upstream| |out| / |primal|."""
-        scale = self.differences.scales(self.forward, name)
-        if not scale.size:
+        some = self.case.primals[name].reshape(-1)
+        if not some.size:
             return 0.0
+        scale = scales_of(some[:: -(-some.size // SAMPLED)], self.forward.typical(name))
         return float(self.forward.noise_of(self.forward.origin) / self.forward.eps / np.median(scale))
 
     def _is_zero(self, name: str, answer: Answer) -> bool:
@@ -264,23 +280,27 @@ class Consultation:
         got = self.got[name]
         if got.shape != answer.estimate.value.shape:
             return self._measurement(name, answer, 0.0)
-        size = np.abs(answer.estimate.value[np.isfinite(answer.estimate.value)])
-        allowance: Array | float = rounding.floor_of(self.eps[name]) * (float(size.max()) if size.size else 0.0)
-        allowance += self._underflow(name)
-        if self._different(name, answer, allowance).any() and name not in self.missing:
+        allowance = rounding.floor_of(self.eps[name]) * largest(answer.estimate.value) + self._underflow(name)
+        if not self._differs(name, answer, allowance):
+            return self._measurement(name, answer, allowance)
+        return self._measurement(name, *self._explained(name, answer, allowance))
+
+    def _explained(self, name: str, answer: Answer, allowance: Array | float) -> tuple[Answer, Array | float]:
+        """What may stand behind a difference, the cheapest first; what is left is looked at entry by entry."""
+        if name not in self.missing:
             allowance = np.maximum(self.rounding(name), allowance) + self._underflow(name)
-        if self._different(name, answer, allowance).any() and self.autodiff is not None:
+        if self.autodiff is not None and self._differs(name, answer, allowance):
             answer = self._with_its_rounding(name, answer)
-        if self.autodiff is not None and self.autodiff.stops and self._different(name, answer, allowance).any():
+        if self.autodiff is not None and self.autodiff.stops and self._differs(name, answer, allowance):
             answer = self._stopped_early(name, answer, self.autodiff.stops)
-        if self.autodiff is not None and self._different(name, answer, allowance).any():
+        if self.autodiff is not None and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
-        if self._different(name, answer, allowance).any():
+        if self._differs(name, answer, allowance):
             answer = self._other_conventions(name, answer, allowance)
         different = self._different(name, answer, allowance)
         if different.any() and self.allows("finite-differences"):
             answer = self._one_by_one(name, answer, allowance, different)
-        return self._measurement(name, answer, allowance)
+        return answer, allowance
 
     def _underflow(self, name: str) -> float:
         """What may vanish: numbers below the smallest normal one of the dtype, times what they are multiplied with."""
@@ -314,7 +334,7 @@ class Consultation:
         except Unsupported:
             return answer
         candidate = _plain(other.gradients[name], answer.oracle)
-        if self._different(name, candidate, allowance).any():
+        if self._differs(name, candidate, allowance):
             return answer
         note = f"the gradient is that of the loss without the epsilon inside its logarithm: {apart:.0e} apart"
         candidate.notes = [*answer.notes, note]
@@ -334,17 +354,14 @@ class Consultation:
         estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, spread))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
 
+    def _differs(self, name: str, answer: Answer, allowance: Array | float) -> bool:
+        return bool(self._different(name, answer, allowance).any())
+
     def _different(self, name: str, answer: Answer, allowance: Array | float) -> Array:
-        got, want = self.got[name], answer.estimate
-        with np.errstate(invalid="ignore"):
-            inside = (
-                (got >= answer.lower - allowance) & (got <= answer.upper + allowance) & (answer.upper > answer.lower)
-            )
-            close = np.abs(got - want.value) <= want.error + allowance
-        same = (got == want.value) & ~np.isnan(want.error)
-        unknown = np.isnan(want.error)
-        result: Array = ~(inside | close | same) | unknown
-        return result
+        """The entries that are neither close to the answer, nor between its bounds, or of which it does not know."""
+        want = answer.estimate
+        columns = Columns.of(self.got[name], want.value, want.error, allowance, answer.lower, answer.upper)
+        return outside(columns).reshape(want.value.shape)
 
     def _other_conventions(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """At a kink the forward's autodiff knows one convention; the implementation may follow another."""
@@ -356,9 +373,7 @@ class Consultation:
             except (Unsupported, AdapterError):
                 return answer
             candidate = _plain(other.gradients[name], answer.oracle)
-            if not self._different(name, candidate, allowance).any() and self._kinked(
-                name, candidate, answer, allowance
-            ):
+            if not self._differs(name, candidate, allowance) and self._kinked(name, candidate, answer, allowance):
                 candidate.notes = [
                     *answer.notes,
                     f"at a kink or tie the convention is {ties!r} ({'; '.join(other.kinks)})",

@@ -9,11 +9,14 @@ Budgets come from the dtype and from measured rounding, never from the number of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from gradverify.directions import blocks
+from gradverify.tally import Columns, Tally, counted, fails, largest
 from gradverify.types import Array, Measurement, Verdict
 
 #: rounding this large against the terms of a gradient, and as large as the gradient, leaves nothing to judge;
@@ -50,117 +53,74 @@ def judge(m: Measurement, tolerance: float | None = None) -> Judgement:
         )
     if got.size == 0:
         return Judgement(verdict=Verdict.SKIPPED, why="nothing to compare: the array is empty")
-    error, budget = np.asarray(m.want.error, dtype=float), _budget(m, tolerance)
-    known = np.isfinite(error)
-    gap = _gap(m, got, want)
-    allowed = np.where(known, error, 0.0) + budget
-    with np.errstate(invalid="ignore"):
-        wrong = known & ~(gap <= allowed)
-    if wrong.any():
-        return _fail(m, gap, allowed, wrong, known)
     scale = _scale(m)
     asked = m.ask * scale
-    vague = ~known | (error > asked) if asked > 0 else ~known
-    worst = _worst(np.where(known, gap - allowed, np.inf), got.shape)
+    columns = Columns.of(
+        got, want, m.want.error, m.rounding if tolerance is None else tolerance * scale, m.lower, m.upper
+    )
+    tally = Tally(counted(columns, part, asked) for part in blocks(got.size))
+    at = tuple(int(i) for i in np.unravel_index(tally.worst, got.shape))
     common: dict[str, Any] = {
-        "n_compared": int(known.sum()),
-        "index": worst,
-        "got": _real(got[worst]),
-        "want": _real(want[worst]),
-        "want_error": float(error[worst]),
-        "gap": float(gap[worst]),
-        "budget": float(np.broadcast_to(budget, got.shape)[worst]),
-        "resolution": _resolution(allowed[known], scale),
+        "n_compared": tally.known,
+        "index": at,
+        "got": _real(got[at]),
+        "want": _real(want[at]),
+        "want_error": float(m.want.error[at]),
+        "gap": tally.gap,
+        "budget": float(columns.budget[tally.worst]),
+        "resolution": _resolution(tally.allowed, scale),
     }
-    if vague.any():
-        return Judgement(verdict=Verdict.INCONCLUSIVE, why=_vague(vague, known, error, asked), **common)
-    if m.natural > 0 and np.max(budget) > max(0.3 * scale, SWAMPED * m.natural):
-        why = f"the implementation's own rounding ({np.max(budget):.1e}) is as large as the gradient ({scale:.1e})"
+    if tally.wrong:
+        return Judgement(verdict=Verdict.FAIL, n_wrong=tally.wrong, why=_wrong(m, tally, at), **common)
+    if tally.vague:
+        return Judgement(verdict=Verdict.INCONCLUSIVE, why=_vague(tally, got.size, asked), **common)
+    if m.natural > 0 and tally.budget > max(0.3 * scale, SWAMPED * m.natural):
+        why = f"the implementation's own rounding ({tally.budget:.1e}) is as large as the gradient ({scale:.1e})"
         return Judgement(verdict=Verdict.INCONCLUSIVE, why=why, **common)
     return Judgement(verdict=Verdict.PASS, **common)
 
 
-def _budget(m: Measurement, tolerance: float | None) -> Array:
-    if tolerance is None:
-        return np.broadcast_to(np.asarray(m.rounding, dtype=float), np.shape(m.got))
-    return np.full(np.shape(m.got), tolerance * _scale(m))
+def as_judged(m: Measurement) -> Callable[[Array], bool]:
+    """For a measurement that passes: would it with another gradient of the same shape in the place of its own."""
+    columns = Columns.of(np.asarray(m.got), np.asarray(m.want.value), m.want.error, m.rounding, m.lower, m.upper)
+    return lambda got: not fails(replace(columns, got=np.reshape(got, -1)))
 
 
-def _gap(m: Measurement, got: Array, want: Array) -> Array:
-    """|got - want|; inside the interval of the one-sided derivatives it is zero."""
-    with np.errstate(all="ignore"):
-        gap = (
-            np.abs(got.astype(complex) - want.astype(complex))
-            if _is_complex(got, want)
-            else np.abs(got.astype(float) - want.astype(float))
-        )
-        same = (got == want) | (np.isnan(got) & np.isnan(want))
-        # both infinite with the same sign, or both without a derivative: agreement; one of them only: NaN, a fail
-        gap = np.where(same, 0.0, np.where(np.isfinite(got) & np.isfinite(want), gap, np.nan))
-        if m.lower is not None and m.upper is not None:
-            outside = np.maximum(np.maximum(m.lower - got, got - m.upper), 0.0)
-            gap = np.where(m.upper > m.lower, outside, gap)
-    return gap
-
-
-def _fail(m: Measurement, gap: Array, allowed: Array, wrong: Array, known: Array) -> Judgement:
-    got, want = np.asarray(m.got), np.asarray(m.want.value)
-    excess = np.where(wrong, np.where(np.isnan(gap), np.inf, gap - allowed), -np.inf)
-    worst = _worst(excess, got.shape)
-    n = int(wrong.sum())
+def _wrong(m: Measurement, tally: Tally, at: tuple[int, ...]) -> str:
+    """The sentence of a fail."""
+    if m.why:
+        return m.why
+    got = np.asarray(m.got)
     noun = "entry" if got.size == 1 else "entries"
-    why = m.why or f"{n} of {got.size} {noun} outside the budget"
-    if not np.isfinite(got[worst]) and not m.why:
-        why = f"{int((~np.isfinite(got) & wrong).sum())} of {got.size} {noun} not finite where the derivative exists"
-    kink = m.upper is not None and m.lower is not None and bool((m.upper > m.lower)[worst])
-    if kink and m.lower is not None and m.upper is not None and not m.why:
-        sides = f"[{m.lower[worst]:.6g}, {m.upper[worst]:.6g}]"
-        why += f"; the worst lies outside {sides}, the one-sided derivatives at a kink"
-    return Judgement(
-        verdict=Verdict.FAIL,
-        why=why,
-        n_compared=int(known.sum()),
-        n_wrong=n,
-        index=worst,
-        got=_real(got[worst]),
-        want=_real(want[worst]),
-        want_error=float(np.asarray(m.want.error)[worst]),
-        gap=float(gap[worst]),
-        budget=float(allowed[worst] - (np.asarray(m.want.error)[worst] if known[worst] else 0.0)),
-        resolution=_resolution(allowed[known], _scale(m)),
+    why = f"{tally.wrong} of {got.size} {noun} outside the budget"
+    if not np.isfinite(got[at]):
+        why = f"{tally.infinite} of {got.size} {noun} not finite where the derivative exists"
+    if m.upper is not None and m.lower is not None:
+        low, high = np.asarray(m.lower)[at], np.asarray(m.upper)[at]
+        if high > low:
+            why += f"; the worst lies outside [{low:.6g}, {high:.6g}], the one-sided derivatives at a kink"
+    return why
+
+
+def _vague(tally: Tally, size: int, asked: float) -> str:
+    if tally.known < size:
+        return f"the oracle does not know the derivative at {size - tally.known} of {size} entries"
+    return (
+        f"the oracle's own error ({tally.error:.1e}) exceeds what was asked for ({asked:.1e}) at {tally.vague} entries"
     )
 
 
-def _vague(vague: Array, known: Array, error: Array, asked: float) -> str:
-    if not known.all():
-        return f"the oracle does not know the derivative at {int((~known).sum())} of {known.size} entries"
-    largest, n = np.max(error), int(vague.sum())
-    return f"the oracle's own error ({largest:.1e}) exceeds what was asked for ({asked:.1e}) at {n} entries"
-
-
 def _scale(m: Measurement) -> float:
-    """Largest finite magnitude of either side, at least the measurement's own natural scale."""
-    sizes = [m.scale]
-    for side in (np.asarray(m.want.value), np.asarray(m.got)):
-        finite = np.abs(side[np.isfinite(side)])
-        sizes.append(float(finite.max()) if finite.size else 0.0)
-    return max(sizes[:2]) if max(sizes[:2]) > 0 else sizes[2]
+    """Largest finite magnitude of the truth, or of the gradient where that is zero; at least the natural scale."""
+    size = max(m.scale, largest(np.asarray(m.want.value)))
+    return size if size > 0 else largest(np.asarray(m.got))
 
 
-def _resolution(allowed: Array, scale: float) -> float:
+def _resolution(allowed: float, scale: float) -> float:
     """Relative to the largest entry; absolute for a gradient that is zero ("zero to within")."""
-    if not allowed.size:
+    if allowed == -np.inf:
         return float("nan")
-    return float(np.max(allowed)) / scale if scale > 0 else float(np.max(allowed))
-
-
-def _worst(excess: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
-    flat = np.nan_to_num(np.ravel(excess), nan=np.inf, posinf=np.inf, neginf=-np.inf)
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(flat)), shape))
-
-
-def _is_complex(*arrays: Array) -> bool:
-    return any(a.dtype.kind == "c" for a in arrays)
+    return allowed / scale if scale > 0 else allowed
 
 
 def _real(value: object) -> float:

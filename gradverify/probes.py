@@ -8,10 +8,13 @@ half costs one measurement, and about log2(entries) of them lead to the entry.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradverify.directions import Direction
+from gradverify.oracles._line import Line, met
 from gradverify.oracles._patterns import block, patterns, triangle
 from gradverify.oracles._rough import Mismatch
 from gradverify.types import Array, Estimate, Measurement, rng_for
@@ -19,74 +22,89 @@ from gradverify.types import Array, Estimate, Measurement, rng_for
 if TYPE_CHECKING:
     from gradverify.consult import Consultation
 
-DROWNED = 1e-3  #: no primal is shrunk below this part of its natural scale
+CLEAR = 1e3  #: claimed errors that noise is not mistaken for
+SMOOTH = 1e-6  #: central differences that claim more than this, relative to the contributions, have met a kink
 HOPELESS = 1e9  #: roundings of the root mean square contribution that no cancellation in a backward reaches
 ROUNDINGS = 32.0  #: roundings of the root mean square contribution that a sum over a direction may carry
-LOCATED = 4  #: entries that are looked at one by one in a primal that is wrong
+LOCATED = 2  #: entries that are looked at one by one in a primal that is wrong
 PRIMALS = 32  #: primals that are asked one by one whether they are wrong
 REPORTED = 4  #: primals that are wrong and searched
 MOST = 0.9  #: a block of more than this part of an array is all of it
 
 
-def direction(
-    scales: Mapping[str, Array], gradients: Mapping[str, Array], rng: np.random.Generator
-) -> dict[str, Array]:
-    """Random +-1 over all primals together, in natural units, each primal weighted to contribute about alike.
-
-    scales     natural size of every entry
-    gradients  what the contributions are estimated from; only the weights depend on them
-    """
-    signs = {k: 2.0 * rng.integers(0, 2, v.shape, np.int8) - 1.0 for k, v in scales.items()}
-    sizes = {k: _contribution(gradients[k], v) for k, v in scales.items()}
-    smallest = min((s for s in sizes.values() if s > 0), default=1.0)
-    weight = {k: max(DROWNED, smallest / s) if s > 0 else 1.0 for k, s in sizes.items()}
-    return {k: weight[k] * scales[k] * signs[k] for k in scales}
-
-
-def _contribution(gradient: Array, scale: Array) -> float:
-    g = np.nan_to_num(np.asarray(gradient, dtype=float), nan=0.0, posinf=0.0, neginf=0.0)
-    return float(np.sqrt(np.sum((g * scale) ** 2))) if g.shape == scale.shape else 0.0
-
-
 def measure(c: Consultation) -> list[Measurement]:
     """The gradient along random directions; if one does not match, the entries that are wrong."""
-    scales = {k: c.differences.scales(c.forward, k) for k in c.names}
-    found = []
+    found: list[Measurement] = []
     for i in range(2):
-        tangent = direction(scales, c.got, rng_for(c.seed, c.case.name, "probe", str(i)))
-        m = _along(c, tangent, f"gradient along random direction {i + 1}")
+        line = Line(c.forward, c.direction(c.got, f"probe/{i}"), c.forward.noise_of(c.forward.origin))
+        of = f"gradient along random direction {i + 1}"
+        # a second direction is for errors that cancel in the first: it need not be as sharp
+        m = _along(c, line, of, few=bool(found))
+        if _off(m) and not _clear(m):
+            # the noise of the function (some thirteen forwards) is asked for only now
+            line.floor = c.differences.noise_floor(c.forward)
+            m = _along(c, line, of)
         if _off(m) and not _beyond_rounding(c, m):
             m = _with_rounding(c, m)
-        found.append(m)
         if _off(m):
-            # one direction that does not match is enough: what is left is to find where
-            return [*found, *_located(c, tangent, m)]
+            located = _located(c, line, m)
+            if any(_wrong(entry) for entry in located):
+                # one direction that does not match is enough: what is left is to find where
+                return [*found, m, *located]
+            m = replace(_along(c, line, of, kinks=True), rounding=m.rounding)
+            if _off(m):
+                return [*found, m, *located]
+        found.append(m)
     return found
 
 
-def _along(c: Consultation, tangent: Mapping[str, Array], of: str) -> Measurement:
-    parts = {k: c.got[k].astype(float) * v for k, v in tangent.items() if c.got[k].shape == v.shape}
-    said = float(sum(np.sum(p) for p in parts.values()))
-    size = float(np.sqrt(sum(np.sum(p**2) for p in parts.values())))
-    slopes = c.differences.along(c.forward, tangent, accept=1e-7 * size)
-    entries = sum(v.size for v in tangent.values())
-    eps = max(c.eps[k] for k in tangent)
-    error = float(slopes.error[0]) if np.isfinite(slopes.error[0]) else np.nan
-    one = float(error / size * np.sqrt(entries)) if size > 0 else float("nan")
+def _clear(m: Measurement) -> bool:
+    """Whether the samples agree with each other far better than with the gradient: no noise does that."""
+    return abs(float(m.got) - float(m.want.value)) > CLEAR * float(m.want.error)
+
+
+def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bool = False) -> Measurement:
+    """One direction.
+
+    few    four samples do, where they come out at the gradient
+    kinks  the error includes what a kink at the very point may be
+    """
+    tangent = line.tangent
+    assert isinstance(tangent, Direction)  # as measure() makes them
+    said, size = tangent.times(c.got)
+    central, agrees = met(line, said, few=few)
+    value, error, lower, upper = central.value, central.error, central.value, central.value
+    if not central.error <= SMOOTH * size or (kinks and not agrees):
+        slopes = c.differences.on(line, accept=1e-7 * size)
+        value, lower, upper = (float(v[0]) for v in (slopes.value, slopes.lower, slopes.upper))
+        error = 0.0 if slopes.kink[0] else float(slopes.error[0])
+        if slopes.kink[0]:
+            lower, upper = (
+                min(lower, 0.0),
+                max(upper, 0.0),
+            )  # many kinks: no slope at any is a choice
+    error = error if np.isfinite(error) else np.nan
+    one = float(error / size * np.sqrt(tangent.entries)) if size > 0 else float("nan")
     return Measurement(
         of=of,
         got=np.asarray(said),
-        want=Estimate(value=slopes.value[0], error=np.asarray(0.0 if slopes.kink[0] else error)),
+        want=Estimate(value=np.asarray(value), error=np.asarray(error)),
         oracle="finite-differences",
-        rounding=ROUNDINGS * eps * size,
+        rounding=ROUNDINGS * max(c.eps[k] for k in tangent) * size,
         scale=size,
         ask=max(*(c.eps[k] for k in tangent), c.forward.eps) ** 0.25,
-        lower=slopes.lower[0],
-        upper=slopes.upper[0],
+        lower=np.asarray(lower),
+        upper=np.asarray(upper),
         notes=(
-            f"{entries} entries probed together: a typical entry wrong by {one:.0e} of itself would have been seen",
+            f"{tangent.entries} entries probed together: a typical entry wrong by {one:.0e} of itself would have been "
+            "seen",
         ),
-        facts={"entries": entries, "seen_in_one_entry": one, "primal": _single(tangent)},
+        facts={
+            "entries": tangent.entries,
+            "seen_in_one_entry": one,
+            "primal": _single(tangent),
+            "kink": bool(upper > lower),
+        },
     )
 
 
@@ -96,8 +114,6 @@ def _single(tangent: Mapping[str, Array]) -> str | None:
 
 def _with_rounding(c: Consultation, m: Measurement) -> Measurement:
     """The measurement with the implementation's measured rounding in its budget."""
-    from dataclasses import replace
-
     total = 0.0
     for k in c.names:
         if k not in c.missing:
@@ -121,29 +137,54 @@ def _off(m: Measurement) -> bool:
     return not (min(low, float(m.want.value)) - slack <= got <= max(high, float(m.want.value)) + slack)
 
 
-def _located(c: Consultation, tangent: Mapping[str, Array], whole: Measurement) -> list[Measurement]:
+def _wrong(m: Measurement) -> bool:
+    """Whether the judge would fail one of the entries that were looked at."""
+    known = np.isfinite(m.want.error)
+    inside = np.zeros(known.shape, bool)
+    if m.lower is not None and m.upper is not None:
+        slack = np.asarray(m.rounding) + 0.0
+        inside = (m.upper > m.lower) & (m.got >= m.lower - slack) & (m.got <= m.upper + slack)
+    gap = np.abs(m.got - m.want.value)
+    return bool(np.any(known & ~inside & ~(gap <= m.want.error + m.rounding)))
+
+
+def _located(c: Consultation, line: Line, whole: Measurement) -> list[Measurement]:
     """One measurement for each primal that is wrong, which knows the entries that were looked at."""
     strange = {k: np.flatnonzero(~np.isfinite(g.ravel())) for k, g in c.got.items() if not np.all(np.isfinite(g))}
     if strange:
         return [_entries(c, k, at[:LOCATED], "not finite") for k, at in strange.items()]
-    fitting = {k: v for k, v in tangent.items() if c.got[k].shape == v.shape}
-    noise = c.differences.noise_floor(c.forward)
+    fitting = {k: v for k, v in line.tangent.items() if c.got[k].shape == v.shape}
+    noise = line.floor
     search = Mismatch(c.forward, c.got, fitting, noise=noise, size=whole.scale)
     mismatch = float(whole.got) - float(whole.want.value)
     doubt = search.sharpen(mismatch) + float(np.max(whole.rounding))
+    alone = search.single(mismatch, doubt)
+    if alone is not None:
+        where, flat = search.place(alone)
+        return [_explained(c, search, where, flat, mismatch, doubt)]
     shares = {k: search.of(search.all_of(k)) for k in fitting} if 1 < len(fitting) <= PRIMALS else {}
-    wrong: list[str | None] = [*sorted((k for k in shares if abs(shares[k]) > doubt), key=lambda k: -abs(shares[k]))]
-    found = []
-    for name in wrong[:REPORTED] or [None]:
-        inside = np.arange(search.entries) if name is None else search.all_of(name)
-        total = mismatch if name is None else shares[name]
-        first, _ = search.halved(inside, total)
-        where, flat = search.place(first)
-        if where not in shares:
-            inside = search.all_of(where)
-            total = search.of(inside) if len(fitting) > 1 else mismatch
+    if len(fitting) == 1:
+        shares = dict.fromkeys(fitting, mismatch)
+    wrong = sorted((k for k in shares if abs(shares[k]) > doubt), key=lambda k: -abs(shares[k]))
+    found = [_explained(c, search, k, _first(search, k, shares[k], doubt), shares[k], doubt) for k in wrong[:REPORTED]]
+    if not found:
+        where, flat = search.place(search.halved(np.arange(search.entries), mismatch)[0])
+        total = search.of(search.all_of(where)) if len(fitting) > 1 else mismatch
         found.append(_explained(c, search, where, flat, total, doubt))
     return found
+
+
+def _first(search: Mismatch, name: str, mismatch: float, doubt: float) -> int:
+    """An entry (flat index) of a primal that is wrong: the largest if that is, or what a few questions lead to."""
+    everything = search.all_of(name)
+    start = int(everything[0])
+    most = search.largest(name, everything - start)
+    if abs(search.of(np.array([start + most]))) > doubt:
+        return most
+    slab = search.slab(name, mismatch, doubt)
+    if slab is not None:
+        return search.largest(name, slab)
+    return search.halved(everything, mismatch)[0] - start
 
 
 def _explained(c: Consultation, search: Mismatch, name: str, first: int, mismatch: float, doubt: float) -> Measurement:
@@ -210,8 +251,15 @@ def _entries(c: Consultation, name: str, flat: Array, where: str, known: Measure
     ask = np.array([i for i in flat if np.isnan(error.ravel()[i])], dtype=int)
     if ask.size:
         size = np.abs(got.ravel()[ask]).astype(float)
-        slopes = c.differences.entries(c.forward, name, ask, accept=np.where(np.isfinite(size), 1e-6 * size, 0.0))
-        value.flat[ask], lower.flat[ask], upper.flat[ask] = slopes.value, slopes.lower, slopes.upper
+        accept = np.where(np.isfinite(size), 1e-6 * size, 0.0)
+        rounding_only = None if c.forward.floor is not None else c.forward.noise_of(c.forward.origin)
+        slopes = c.differences.entries(c.forward, name, ask, accept=accept, floor=rounding_only)
+        gap = np.abs(got.ravel()[ask] - slopes.value)
+        if rounding_only is not None and not np.all((gap > CLEAR * slopes.error) | ~np.isfinite(size)):
+            slopes = c.differences.entries(c.forward, name, ask, accept=accept)
+        value.flat[ask] = slopes.value
+        lower.flat[ask] = np.where(slopes.kink, np.minimum(slopes.lower, 0.0), slopes.lower)
+        upper.flat[ask] = np.where(slopes.kink, np.maximum(slopes.upper, 0.0), slopes.upper)
         error.flat[ask] = np.where(slopes.kink, 0.0, np.where(np.isfinite(slopes.error), slopes.error, np.nan))
     entries = [tuple(int(i) for i in np.unravel_index(f, shape)) for f in flat]
     said = ", ".join(str(list(e)) for e in entries)

@@ -15,7 +15,7 @@ from gradverify.errors import AdapterError, GradverifyError, Unsupported, UsageE
 from gradverify.evidence import evidence_of
 from gradverify.judge import judge
 from gradverify.registry import Entry
-from gradverify.types import Adapter, Case, Cause, Check, Finding, Measurement, Verdict, leaves, rng_for
+from gradverify.types import Adapter, Case, Cause, Check, Finding, Measurement, Verdict, leaves, like, rng_for
 
 LEVELS = ("quick", "standard", "thorough")
 VALUE = "pullback-matches-oracle"
@@ -205,7 +205,13 @@ def _spread(bench: LiveBench) -> tuple[float, float]:
     from gradverify.sampling import evaluate, quiet
 
     with quiet():
-        values = [leaves(evaluate(bench.truth, bench.case)) for _ in range(1 if bench.truth is bench.adapter else 2)]
+        start = time.process_time()
+        outs = [evaluate(bench.truth, bench.case)]
+        seconds = time.process_time() - start
+        bench.plain = like(outs[0], {k: np.array(v) for k, v in leaves(outs[0]).items()}), seconds
+        if bench.truth is not bench.adapter:
+            outs.append(evaluate(bench.truth, bench.case))
+    values = [leaves(out) for out in outs]
     first = leaves(bench.out) if bench.truth is bench.adapter else values[0]
     spread, size = 0.0, 0.0
     for k, v in first.items():

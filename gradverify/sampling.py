@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from gradverify import directions
+from gradverify.directions import Direction
 from gradverify.errors import AdapterError
-from gradverify.types import Adapter, Array, Case, Out, differentiable, leaves
+from gradverify.types import Adapter, Array, Arrays, Case, Out, differentiable, leaves
 
 
 @contextlib.contextmanager
@@ -31,12 +34,61 @@ def widened(array: Array) -> Array:
     return array.astype(complex if array.dtype.kind == "c" else float)
 
 
+class Widened(Mapping[str, Array]):
+    """Read-only float64 copies of the primals; a large one is widened anew whenever it is asked for."""
+
+    def __init__(self, primals: Arrays, *, wide: bool) -> None:
+        self._given, self._wide = primals, wide
+        self._kept: dict[str, Array] = {}
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._kept:
+            return self._kept[name]
+        v = self._given[name]
+        if self._wide and v.dtype.kind in "fc" and v.dtype not in (np.dtype(float), np.dtype(complex)):
+            v = widened(v)
+            v.flags.writeable = False
+        if v.nbytes <= KEPT or v is self._given[name]:
+            self._kept[name] = v
+        return v
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Handed(Case):
+    """A case whose primals were made for one run: that run works on these very arrays, not on copies of them."""
+
+    fresh: dict[str, Array]
+    again: Callable[[], dict[str, Array]]
+
+    def __post_init__(self) -> None:
+        """Nothing is copied: nobody else holds these arrays."""
+
+    def thawed(self) -> dict[str, Array]:
+        """The arrays themselves, the first time; made anew for an adapter that tries a second way to call."""
+        fresh = {**self.fresh} or self.again()
+        self.fresh.clear()
+        return {k: fresh[k] if k in fresh else np.array(v, order="K", subok=True) for k, v in self.primals.items()}
+
+
 def flat(out: Out) -> Array:
-    """All leaves of an output as one vector, float64 or complex128."""
+    """All leaves of an output as one vector of its own, float64 or complex128."""
+    if not isinstance(out, Mapping):
+        whole = np.asarray(out)
+        return whole.ravel().astype(complex if whole.dtype.kind == "c" else float)
     parts = [np.ravel(np.asarray(v)) for v in leaves(out).values()]
     kind = complex if any(p.dtype.kind == "c" for p in parts) else float
     return np.concatenate([p.astype(kind) for p in parts]) if parts else np.zeros(0)
 
+
+KEPT = 64 << 20  #: bytes of a widened primal that are kept
+#: what a case has besides its primals
+PLAIN = tuple(f.name for f in fields(Case) if f.name != "primals")
 
 #: spacing of 1.0 in storage dtypes that an adapter may compute in whatever NumPy says of its arrays
 STORAGE_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -60,10 +112,8 @@ class Forward:
         self.adapter = adapter
         self.wide = wide
         self.names = [k for k, v in case.primals.items() if differentiable(v)]
-        self.base: dict[str, Array] = {
-            k: widened(v) if wide and differentiable(v) else np.array(v) for k, v in case.primals.items()
-        }
-        self.case = case.at(self.base)
+        self.base = Widened(case.primals, wide=wide)
+        self._given = case
         self.weights = flat(case.upstream)
         self.noise = 0.0  #: absolute, per output, where the forward is known to be noisy
         self.floor: float | None = None  #: absolute noise of phi, once measured
@@ -73,22 +123,51 @@ class Forward:
         self._out: Out | None = None
         self._widened = False
         self._dtype: np.dtype[Any] | None = None
+        self._typical: dict[str, float] = {}
+        self._case: Case | None = None
+
+    @property
+    def case(self) -> Case:
+        """The case with its primals widened."""
+        if self._case is not None:
+            return self._case
+        case = self._given.at(self.base)
+        if sum(v.nbytes for v in case.primals.values()) <= KEPT:
+            self._case = case
+        return case
+
+    def typical(self, name: str) -> float:
+        """Root mean square of a primal's finite entries, 1 for zeros."""
+        if name not in self._typical:
+            self._typical[name] = directions.typical(self._given.primals[name])
+        return self._typical[name]
+
+    def scales(self, name: str) -> Array:
+        """Natural size of each entry of a primal: its magnitude, or that of its tensor where it is nearly zero."""
+        return directions.scales_of(self._given.primals[name], self.typical(name))
+
+    def direction(self, gradients: Mapping[str, Array], seed: Sequence[int]) -> Direction:
+        """A random direction through all primals together, weighted by what ``gradients`` say of each."""
+        base = {k: self._given.primals[k] for k in self.names}
+        return Direction(base, gradients, seed, typical={k: self.typical(k) for k in base})
 
     def vector(self, changed: Mapping[str, Array] | None = None) -> Array:
         """The flattened output with some primals replaced; NaN everywhere when the forward raises there."""
-        case = self.case.at(changed) if changed else self.case
+        with quiet():
+            return self._vector(self.case.at(changed) if changed else self.case, at_origin=changed is None)
+
+    def _vector(self, case: Case, *, at_origin: bool = False) -> Array:
         start = time.process_time()
         try:
-            with quiet():
-                wide = wide_torch(self.adapter, case) if self.wide else None
-                self._widened = wide is not None
-                out = evaluate(self.adapter, case) if wide is None else wide
+            wide = wide_torch(self.adapter, case) if self.wide else None
+            self._widened = wide is not None
+            out = evaluate(self.adapter, case) if wide is None else wide
             if self._dtype is None:
                 self._out = out
                 self._dtype = np.result_type(*(np.asarray(v).dtype for v in leaves(out).values()))
             result = flat(out)
         except (ArithmeticError, ValueError, AdapterError, np.linalg.LinAlgError):
-            if changed is None:
+            if at_origin:
                 raise
             result = np.full(self.weights.shape, np.nan)
         finally:
@@ -97,6 +176,14 @@ class Forward:
         if result.shape != self.weights.shape:
             return np.full(self.weights.shape, np.nan)
         return result
+
+    def adopt(self, out: Out, seconds: float) -> None:
+        """Take the output of a plain ``evaluate`` at the case itself for the origin, where that is what it would be."""
+        same = all(self.base[k] is self._given.primals[k] for k in self.base)
+        if self._origin is None and same and getattr(self.adapter, "framework", "numpy") == "numpy":
+            self._out, self._origin = out, flat(out)
+            self.seconds, self.evaluations = seconds, 1
+            self._dtype = np.result_type(*(np.asarray(v).dtype for v in leaves(out).values()))
 
     @property
     def origin(self) -> Array:
@@ -132,27 +219,46 @@ class Forward:
         return max(rounding, self.noise * float(np.sqrt(np.sum(np.abs(self.weights) ** 2))))
 
     def moved(self, tangent: Mapping[str, Array], t: float) -> dict[str, Array]:
-        """The primals at base + t * tangent."""
-        return {k: self._sum(k, t, v) for k, v in tangent.items()}
+        """The primals at base + t * tangent, in arrays of their own."""
+        return {k: self._sum(k, t, tangent) for k in tangent}
 
-    def _sum(self, name: str, t: float, v: Array) -> Array:
-        base = self.base[name]
-        here = np.empty(base.shape, base.dtype)
-        np.multiply(v, t, out=here, casting="same_kind")
-        here += base
-        here.flags.writeable = False  # fresh and private: a case takes it as it is
+    def _sum(self, name: str, t: float, tangent: Mapping[str, Array]) -> Array:
+        given = self._given.primals[name]
+        kind = given.dtype if not self.wide else np.dtype(complex if given.dtype.kind == "c" else float)
+        here = np.empty(given.shape, kind)
+        if not isinstance(tangent, Direction):
+            np.multiply(tangent[name], t, out=here, casting="same_kind")
+            here += given
+            return here
+        flat_here, flat_given = here.reshape(-1), given.reshape(-1)
+        for part, v in tangent.parts(name):
+            np.add(flat_given[part], np.multiply(v, t), out=flat_here[part], casting="same_kind")
         return here
 
     def along(self, tangent: Mapping[str, Array], steps: Sequence[float]) -> tuple[Array, Array]:
         """phi(base + t * tangent) - phi(base) for each t in steps, and the rounding of each difference."""
         origin = self.origin
+        least = self.noise_of(origin)
         values, noises = np.empty(len(steps)), np.empty(len(steps))
-        for i, t in enumerate(steps):
-            here = self.vector(self.moved(tangent, t))
-            with np.errstate(all="ignore"):
+        with quiet():
+            for i, t in enumerate(steps):
+                here = self._vector(self._beside(tangent, t))
                 values[i] = float(np.real(np.sum(self.weights * (here - origin))))
-                noises[i] = max(self.noise_of(here), self.noise_of(origin))
+                noises[i] = max(self.noise_of(here), least)
         return values, noises
+
+    def _beside(self, tangent: Mapping[str, Array], t: float) -> Case:
+        """The case at base + t * tangent, for one run."""
+        fresh = self.moved(tangent, t)
+        primals = {k: _read_only(fresh[k]) if k in fresh else self.base[k] for k in self._given.primals}
+        plain = {f: getattr(self._given, f) for f in PLAIN}
+        return _Handed(primals=primals, fresh=fresh, again=lambda: self.moved(tangent, t), **plain)
+
+
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
@@ -163,7 +269,7 @@ def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
     import torch
 
     device = getattr(adapter, "device", None) or "cpu"
-    tensors = {k: torch.tensor(np.array(v), device=device) for k, v in case.primals.items()}
+    tensors = {k: torch.from_numpy(v).to(device) for k, v in case.thawed().items()}
     try:
         with torch.no_grad():
             out = call(tensors, case.constants)

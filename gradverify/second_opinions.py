@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradverify import probes, registry
+from gradverify import registry
 from gradverify.errors import GradverifyError, Unsupported
 from gradverify.oracles.adjoint import Adjoint
 from gradverify.oracles.forward_mode import ForwardMode
@@ -71,19 +71,13 @@ def _third_party(c: Consultation, name: str, oracle: Any) -> list[Measurement]:
     return found
 
 
-def _tangent(c: Consultation, name: str) -> dict[str, Array]:
-    scales = {k: c.differences.scales(c.forward, k) for k in c.names if c.got[k].shape == c.case.primals[k].shape}
-    return probes.direction(scales, c.got, rng_for(c.seed, c.case.name, name))
-
-
-def _directional(c: Consultation, name: str, ask: Callable[[dict[str, Array]], float]) -> Measurement:
-    tangent = _tangent(c, name)
-    parts = [c.got[k].astype(float) * v for k, v in tangent.items()]
-    size = float(np.sqrt(sum(np.sum(p**2) for p in parts)))
+def _directional(c: Consultation, name: str, ask: Callable[[Mapping[str, Array]], float]) -> Measurement:
+    tangent = c.direction(c.got, name)
+    said, size = tangent.times(c.got)
     eps = max(c.eps[k] for k in tangent)
     return Measurement(
         of="gradient along a random direction",
-        got=np.asarray(float(sum(np.sum(p) for p in parts))),
+        got=np.asarray(said),
         want=Estimate(value=np.asarray(ask(tangent)), error=np.asarray(ROUNDINGS * np.finfo(float).eps * size)),
         oracle=name,
         rounding=ROUNDINGS * eps * size,

@@ -304,4 +304,9 @@ def differentiable(array: Array) -> bool:
 
 def rng_for(seed: int, *names: str) -> np.random.Generator:
     """A generator that depends on the seed and the names only, never on the order of the run."""
-    return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
+    return np.random.default_rng(seed_for(seed, *names))
+
+
+def seed_for(seed: int, *names: str) -> list[int]:
+    """What ``rng_for`` seeds with."""
+    return [seed, zlib.crc32("/".join(names).encode())]

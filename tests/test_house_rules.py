@@ -21,6 +21,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Lowest first; a module imports only what stands on a line above its own. Folders and files of a line are siblings.
 LAYERS = (
     ("types", "errors"),
+    ("directions",),
+    ("tally",),
     ("judge", "options"),
     ("registry",),
     ("tracing", "sampling", "batched", "points", "inputs", "_torch_noise", "waivers", "subjects"),

@@ -109,6 +109,10 @@ class Slopes:
     one_sided: Array  #: the function exists on one side only
 
 
+#: what a line is known by before anything was asked
+NOTHING = Slopes(*(np.full(1, v) for v in (np.nan, np.inf, np.nan, np.nan, False, np.inf, False)))
+
+
 def slopes(steps: Array, plus: Array, minus: Array, noise: Array) -> Slopes:
     """Derivatives at t = 0 from phi(+-h) - phi(0).
 

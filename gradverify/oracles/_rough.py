@@ -14,7 +14,8 @@ import numpy as np
 from gradverify.sampling import Forward
 from gradverify.types import Array
 
-LONGEST, SHORTEST = 1 / 128, 1e-6  #: steps, in units of the direction
+LONGEST, NEAR, SHORTEST = 1 / 128, 1 / 512, 1e-6  #: steps, in units of the direction
+LEAST = 4  #: parts that a question must tell apart to be better than halving
 
 
 class Mismatch:
@@ -31,7 +32,7 @@ class Mismatch:
         self.forward = forward
         self.tangent = {k: v.ravel() for k, v in tangent.items()}
         self.shapes = {k: v.shape for k, v in tangent.items()}
-        self.parts = {k: got[k].ravel().astype(float) * self.tangent[k] for k in tangent}
+        self.got = {k: got[k].ravel().astype(float, copy=False) for k in tangent}
         self.offsets = dict(zip(tangent, np.cumsum([0, *(v.size for v in tangent.values())]), strict=False))
         self.entries = sum(v.size for v in tangent.values())
         balanced = (3 * noise / size) ** (1 / 3) if size > 0 and np.isfinite(noise) else 0.0
@@ -41,7 +42,6 @@ class Mismatch:
     def of(self, where: Array) -> float:
         """Mismatch of the entries ``where``: sorted indices into all primals one after the other."""
         moved: dict[str, Array] = {}
-        said = 0.0
         for name, start in self.offsets.items():
             low, high = np.searchsorted(where, [start, start + self.tangent[name].size])
             if low == high:
@@ -49,8 +49,12 @@ class Mismatch:
             index = where[low:high] - start
             part = np.zeros(self.tangent[name].size)
             part[index] = self.tangent[name][index]
-            moved[name] = part.reshape(self.shapes[name])
-            said += float(np.sum(self.parts[name][index]))
+            moved[name] = part
+        return self._of(moved)
+
+    def _of(self, flat: Mapping[str, Array]) -> float:
+        said = float(sum(np.dot(self.got[k], v) for k, v in flat.items()))
+        moved = {k: v.reshape(self.shapes[k]) for k, v in flat.items()}
         values, _ = self.forward.along(moved, [s for h in self.steps for s in (h, -h)])
         slopes = (values[0::2] - values[1::2]) / (2 * np.array(self.steps))
         if len(slopes) == 1:
@@ -61,14 +65,71 @@ class Mismatch:
     def sharpen(self, mismatch: float) -> float:
         """The error of one answer, from what a full ladder says of the whole direction; four samples if need be."""
         everything = np.arange(self.entries)
-        doubt = self._doubt(everything, mismatch)
-        if not doubt < 0.1 * abs(mismatch):
-            self.steps = [LONGEST, LONGEST / 2.7]
-            doubt = self._doubt(everything, mismatch)
+        best, doubt = self.steps, self._doubt(everything, mismatch)
+        for first in (NEAR, LONGEST):
+            if doubt < 0.01 * abs(mismatch):
+                break
+            self.steps = [first, first / 2.7]
+            again = self._doubt(everything, mismatch)
+            if again < doubt:
+                best, doubt = self.steps, again
+        self.steps = best
         return doubt
 
     def _doubt(self, everything: Array, mismatch: float) -> float:
         return 3 * abs(self.of(everything) - mismatch) + 3 * self.noise / self.steps[-1]
+
+    def single(self, mismatch: float, doubt: float) -> int | None:
+        """The entry that is wrong if it is one alone; None where it is not, or the mismatch is too small to tell.
+
+        With every entry weighted by its place the mismatch is the plain one times the place, to as many digits as it
+        has: a question or a few, where halving takes one for every bit.
+        """
+        levels = int(abs(mismatch) / (4 * doubt)) if doubt > 0 else self.entries
+        low, left = 0, self.entries
+        while left > 1:
+            parts = min(left, levels)
+            if parts < LEAST:
+                return None  # a place would not come out as a whole number
+            width = -(-left // parts)
+            weights = np.zeros(self.entries)
+            weights[low : low + left] = (np.arange(left) // width + 1) / parts
+            place = self._place(weights, mismatch, parts)
+            if place is None or place * width >= left:
+                return None
+            low, left = low + place * width, min(width, left - place * width)
+        alone = self.of(np.array([low]))
+        return low if abs(alone - mismatch) <= max(doubt, 1e-2 * abs(mismatch)) else None
+
+    def slab(self, name: str, mismatch: float, doubt: float) -> Array | None:
+        """A row, a column, a channel of a primal that is wrong and nothing else in it: its flat indices, or None."""
+        shape, start = self.shapes[name], int(self.offsets[name])
+        index = np.arange(int(np.prod(shape))).reshape(shape)
+        fixed: list[int | slice] = [slice(None)] * len(shape)
+        for axis, length in enumerate(shape):
+            if length > 1 and 4 * length * doubt < abs(mismatch):
+                weights = np.zeros(self.entries)
+                along = np.arange(1.0, length + 1.0).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+                weights[start : start + index.size] = np.broadcast_to(along / length, shape).ravel()
+                place = self._place(weights, mismatch, length)
+                if place is not None:
+                    fixed[axis] = place
+        if all(isinstance(f, slice) for f in fixed):
+            return None
+        where = np.asarray(index[tuple(fixed)]).ravel()
+        return where if abs(self.of(where + start) - mismatch) <= max(doubt, 1e-2 * abs(mismatch)) else None
+
+    def largest(self, name: str, among: Array) -> int:
+        """Of these entries of a primal the one that contributes most."""
+        return int(among[np.argmax(np.abs(self.got[name][among] * self.tangent[name][among]))])
+
+    def _place(self, weights: Array, mismatch: float, parts: int) -> int | None:
+        """The weight of the entry that is wrong, less one, if that is a whole number from 0 to ``parts``."""
+        moved = {k: self.tangent[k] * weights[s : s + self.tangent[k].size] for k, s in self.offsets.items()}
+        found = parts * self._of({k: v for k, v in moved.items() if v.any()}) / mismatch - 1
+        if not np.isfinite(found) or abs(found - round(found)) > 0.3 or not 0 <= round(found) < parts:
+            return None
+        return round(found)
 
     def halved(self, where: Array, mismatch: float) -> tuple[int, float]:
         """An entry that is wrong, by halving; the mismatch that led there."""

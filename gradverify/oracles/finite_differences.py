@@ -9,6 +9,7 @@ import numpy as np
 
 from gradverify.oracles._adaptive import differentiate
 from gradverify.oracles._ladder import Slopes
+from gradverify.oracles._line import Line
 from gradverify.oracles._noise import BESIDE, POINTS, SPACING, noise_of_samples
 from gradverify.registry import oracle
 from gradverify.rounding import of_forward
@@ -34,12 +35,7 @@ class FiniteDifferences:
 
     def scales(self, forward: Forward, name: str) -> Array:
         """Natural size of each entry of a primal: its magnitude, or that of its tensor where it is nearly zero."""
-        x = np.abs(forward.base[name]).astype(float)
-        finite = x[np.isfinite(x)]
-        typical = float(np.sqrt(np.mean(finite**2))) if finite.size else 1.0
-        typical = typical if typical > 0 else 1.0
-        scales: Array = np.where(x > 1e-5 * typical, x, typical)
-        return scales
+        return forward.scales(name)
 
     def noise_floor(self, forward: Forward) -> float:
         """Absolute noise of phi near the case: what a difference table and random rounding show, at least its rounding.
@@ -48,26 +44,32 @@ class FiniteDifferences:
         """
         if forward.floor is None:
             rng = rng_for(0, forward.case.name, "noise")
-            tangent = {
-                k: self.scales(forward, k) * rng.choice([-1.0, 1.0], forward.base[k].shape) for k in forward.names
-            }
-            values, rounding = forward.along(tangent, list(BESIDE + SPACING * np.arange(POINTS)))
+            beside = forward.direction({k: np.zeros(forward.base[k].shape) for k in forward.names}, [0, POINTS])
+            values, rounding = forward.along(beside, list(BESIDE + SPACING * np.arange(POINTS)))
             sigma = noise_of_samples(values)
             measured = max(2 * sigma if np.isfinite(sigma) else 0.0, of_forward(forward, rng))
             forward.floor = max(measured, float(np.nanmax(rounding, initial=0.0)))
         return forward.floor
 
     def entries(
-        self, forward: Forward, name: str, indices: Array, *, accept: Array | float, shrink: float = 1.0
+        self,
+        forward: Forward,
+        name: str,
+        indices: Array,
+        *,
+        accept: Array | float,
+        shrink: float = 1.0,
+        floor: float | None = None,
     ) -> Slopes:
         """Derivatives of phi along single entries of a primal.
 
         indices  (n,) flat indices; accept: absolute error at which an entry is finished
         shrink   another ladder for a second opinion: all steps times this
+        floor    as for ``along``
         """
         base = forward.base[name]
         flat_base = base.ravel()
-        floor = self.noise_floor(forward)
+        least = self.noise_floor(forward) if floor is None else floor
 
         def sample(lines: Array, steps: Array) -> tuple[Array, Array]:
             values, noise = np.empty(steps.shape), np.empty(steps.shape)
@@ -75,7 +77,7 @@ class FiniteDifferences:
                 unit = np.zeros(base.size)
                 unit[indices[line]] = 1.0
                 values[row], noise[row] = forward.along({name: unit.reshape(base.shape)}, list(steps[row]))
-            return values, np.maximum(noise, floor)
+            return values, np.maximum(noise, least)
 
         scales = self.scales(forward, name).ravel()[indices] * shrink
         return differentiate(sample, scales, accept=accept, at=flat_base[indices].real.astype(float))
@@ -87,15 +89,15 @@ class FiniteDifferences:
 
         floor  absolute noise of phi where the caller knows it; measured otherwise (some thirteen forwards, once)
         """
-        floor = self.noise_floor(forward) if floor is None else floor
+        return self.on(Line(forward, tangent, self.noise_floor(forward) if floor is None else floor), accept=accept)
 
-        def sample(lines: Array, steps: Array) -> tuple[Array, Array]:
-            values, noise = forward.along(tangent, list(steps[0]))
-            return values[None], np.maximum(noise[None], floor)
-
+    def on(self, line: Line, *, accept: float) -> Slopes:
+        """Derivative along a line, kinks included, with the samples that it has and those that it takes more."""
         # many entries move together: from 1/128 of their size one block of steps suffices, where noise allows it
-        first = min(1.0, max(1 / 16, 8 * 60 * floor / accept)) if accept > 0 and np.isfinite(floor) else 1.0
-        return differentiate(sample, np.full(1, first), accept=accept)
+        first, floor = 1.0, line.floor
+        if accept > 0 and np.isfinite(floor):
+            first = min(1.0, max(1 / 16, 8 * 60 * floor / accept))
+        return differentiate(line.sample, np.full(1, first), accept=accept)
 
     def gradient(self, forward: Forward, *, accept: Mapping[str, float]) -> dict[str, Bracketed]:
         """Every entry of every primal; ``accept`` is the absolute error asked for, by primal."""

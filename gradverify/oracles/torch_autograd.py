@@ -12,6 +12,7 @@ import numpy as np
 from gradverify.errors import Unsupported
 from gradverify.registry import oracle
 from gradverify.sampling import quiet, stored_eps, widened
+from gradverify.tally import largest
 from gradverify.types import Adapter, Array, Case, Estimate, Out, differentiable, leaves, like
 
 #: rounding of an autodiff gradient, in units of eps times the largest entry of the tensor
@@ -129,12 +130,12 @@ def _same_value(traced: Array, plain: Array, stored: float) -> None:
 
 def _estimate(gradient: Array | None, primal: Array) -> Estimate:
     value = np.zeros(primal.shape) if gradient is None else np.asarray(gradient, dtype=float)
-    finite = np.abs(value[np.isfinite(value)])
-    bound = ROUNDINGS * np.finfo(float).eps * (float(finite.max()) if finite.size else 0.0)
+    bound = ROUNDINGS * np.finfo(float).eps * largest(value)
+    finite = np.isfinite(value)
     # autodiff writes NaN also where the derivative exists (0 * inf in an unused branch): it does not know there
     return Estimate(
         value=value,
-        error=np.where(np.isfinite(value), bound, np.nan),
+        error=np.asarray(bound) if finite.all() else np.where(finite, bound, np.nan),
         note="" if gradient is not None else "the forward does not depend on it",
     )
 

@@ -1,0 +1,174 @@
+"""Counting: gaps against what is allowed, a block of entries at a time, so that millions cost no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradverify.directions import blocks
+from gradverify.types import Array
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is compared, flattened; what is the same for every entry is not copied for each."""
+
+    got: Array
+    want: Array
+    error: Array
+    budget: Array
+    lower: Array | None
+    upper: Array | None
+
+    @classmethod
+    def of(
+        cls,
+        got: Array,
+        want: Array,
+        error: Array,
+        budget: Array | float,
+        lower: Array | None = None,
+        upper: Array | None = None,
+    ) -> Columns:
+        """Arrays of one shape; ``error`` and ``budget`` broadcast to it. Equal bounds bound nothing."""
+        shape = np.shape(got)
+        kinks = lower is not None and upper is not None and lower is not upper
+        return cls(
+            got=np.reshape(got, -1),
+            want=np.reshape(want, -1),
+            error=flattened(error, shape),
+            budget=flattened(np.asarray(budget, dtype=float), shape),
+            lower=np.reshape(lower, -1) if kinks and lower is not None else None,
+            upper=np.reshape(upper, -1) if kinks and upper is not None else None,
+        )
+
+
+def flattened(array: Array, shape: tuple[int, ...]) -> Array:
+    """``array`` broadcast to ``shape`` and flattened; one number repeated stays one number in memory."""
+    if array.ndim == 0 or not any(s for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        return np.broadcast_to(
+            array.reshape(-1)[:1] if array.size < 2 else array[(0,) * array.ndim], int(np.prod(shape))
+        )
+    return np.reshape(np.broadcast_to(array, shape), -1)
+
+
+@dataclass(frozen=True)
+class Count:
+    """One block of entries: how many are known, wrong and vague, and the worst of them."""
+
+    known: int
+    wrong: int
+    vague: int
+    worst: int  #: flat index
+    excess: float  #: of the worst
+    gap: float  #: of the worst
+    allowed: float  #: the largest of the entries that are known
+    budget: float
+    error: float
+    infinite: int  #: wrong entries that are not finite
+
+
+def counted(c: Columns, part: slice, asked: float) -> Count:
+    """One block; ``asked`` is the error that the oracle should not exceed (0: any)."""
+    got, want, error, budget = c.got[part], c.want[part], c.error[part], c.budget[part]
+    lower, upper = (None, None) if c.lower is None or c.upper is None else (c.lower[part], c.upper[part])
+    gap = _gap(got, want, lower, upper)
+    known = np.isfinite(error)
+    with np.errstate(invalid="ignore"):
+        allowed = np.where(known, error, 0.0) + budget
+        over = gap - allowed
+        wrong = known & ~(over <= 0)
+        vague = ~known | (error > asked) if asked > 0 else ~known
+    n_wrong = int(np.count_nonzero(wrong))
+    if n_wrong:
+        excess = np.where(wrong, np.where(np.isnan(gap), np.inf, over), -np.inf)
+    else:
+        excess = np.where(known, over, np.inf)
+    worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
+    all_known = bool(known.all())
+    return Count(
+        known=int(np.count_nonzero(known)),
+        wrong=n_wrong,
+        vague=int(np.count_nonzero(vague)),
+        worst=part.start + worst,
+        excess=float(excess[worst]),
+        gap=float(gap[worst]),
+        allowed=float(np.max(allowed if all_known else allowed[known], initial=-np.inf)),
+        budget=float(np.max(budget)),
+        error=float(np.max(error if all_known else error[known], initial=-np.inf)),
+        infinite=int(np.count_nonzero(wrong & ~np.isfinite(got))) if n_wrong else 0,
+    )
+
+
+def outside(c: Columns) -> Array:
+    """(entries,) True where an entry is neither within what is allowed nor between the bounds, or is not known."""
+    found = np.empty(c.got.size, bool)
+    for part in blocks(c.got.size):
+        got, want, error, budget = c.got[part], c.want[part], c.error[part], c.budget[part]
+        with np.errstate(invalid="ignore"):
+            away = ~(np.abs(got - want) <= error + budget)
+            if away.any():
+                away &= (got != want) | np.isnan(error)
+            if c.lower is not None and c.upper is not None:
+                lower, upper = c.lower[part], c.upper[part]
+                away &= ~((got >= lower - budget) & (got <= upper + budget) & (upper > lower)) | np.isnan(error)
+        found[part] = away
+    return found
+
+
+def fails(c: Columns) -> bool:
+    """Whether an entry is off by more than is allowed; stops at the first block that has one."""
+    for part in blocks(c.got.size):
+        lower, upper = (None, None) if c.lower is None or c.upper is None else (c.lower[part], c.upper[part])
+        gap = _gap(c.got[part], c.want[part], lower, upper)
+        with np.errstate(invalid="ignore"):
+            if not (gap <= c.error[part] + c.budget[part]).all():
+                return True
+    return False
+
+
+class Tally:
+    """All blocks together."""
+
+    def __init__(self, counts: Iterable[Count]) -> None:
+        found = list(counts)
+        self.known, self.wrong, self.vague, self.infinite = (
+            sum(getattr(c, name) for c in found) for name in ("known", "wrong", "vague", "infinite")
+        )
+        self.allowed, self.budget, self.error = (
+            max(getattr(c, name) for c in found) for name in ("allowed", "budget", "error")
+        )
+        among = [c for c in found if c.wrong] or found
+        worst = max(among, key=lambda c: np.inf if np.isnan(c.excess) else c.excess)
+        self.worst, self.gap = worst.worst, worst.gap
+
+
+def _gap(got: Array, want: Array, lower: Array | None, upper: Array | None) -> Array:
+    """|got - want|; inside the interval of the one-sided derivatives it is zero."""
+    with np.errstate(all="ignore"):
+        kind = complex if _is_complex(got, want) else float
+        gap: Array = np.abs(got.astype(kind, copy=False) - want.astype(kind, copy=False))
+        if not np.isfinite(gap).all():
+            same = (got == want) | (np.isnan(got) & np.isnan(want))
+            # both infinite with the same sign, or both without a derivative: agreement; one of them only: NaN, a fail
+            gap = np.where(same, 0.0, np.where(np.isfinite(got) & np.isfinite(want), gap, np.nan))
+        if lower is not None and upper is not None:
+            outside = np.maximum(np.maximum(lower - got, got - upper), 0.0)
+            gap = np.where(upper > lower, outside, gap)
+    return gap
+
+
+def largest(array: Array) -> float:
+    """Largest finite magnitude; 0 of nothing."""
+    flat, found = array.reshape(-1), 0.0
+    for part in blocks(flat.size):
+        size = np.abs(flat[part])
+        here = float(np.max(size))
+        found = max(found, here if np.isfinite(here) else float(np.max(size[np.isfinite(size)], initial=0.0)))
+    return found
+
+
+def _is_complex(*arrays: Array) -> bool:
+    return any(a.dtype.kind == "c" for a in arrays)
