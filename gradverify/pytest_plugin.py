@@ -1,27 +1,27 @@
 """The pytest plugin: fixture ``gradverify``, marker ``gradverify``, ``@gv.subject`` collection, table and report file.
 
-Imports the standard library and pytest only; a run that does not use it pays for nothing else. Rows ride on each
-test's own report, so they reach the controller of pytest-xdist even when a worker dies later.
+Imports the standard library and pytest only, and registers what runs at every test when the first test uses it: a run
+that does not use it pays for the options and nothing else. Rows ride on each test's own report, so they reach the
+controller of pytest-xdist even when a worker dies later.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gradverify import options
-from gradverify.errors import GradientFailure, GradverifyError
-from gradverify.recording import CALLS, DEFAULTS, WAIVERS, Recorder, current_item
-from gradverify.subjects import Subject, marked
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gradverify.recording import Recorder
+    from gradverify.subjects import Subject
 
 MARKER = (
     "gradverify(level, seed, device, dtype, checks, oracles, tolerance): keywords for the gradverify fixture of a test"
@@ -29,12 +29,16 @@ MARKER = (
 MARKER_KEYWORDS = ("level", "seed", "device", "dtype", "checks", "oracles", "tolerance")
 
 
-@dataclass
+#: The attribute that ``@gv.subject`` leaves on a function; a test keeps it equal to ``gradverify.subjects.MARK``.
+SUBJECT = "__gradverify_subject__"
+
+
 class Session:
     """What the controller gathers: one dict per call of ``verify``, and which workers died."""
 
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    crashes: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.crashes: list[str] = []
 
 
 SESSION = pytest.StashKey[Session]()
@@ -61,15 +65,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     config.stash[SESSION] = Session()
     try:
-        config.stash[DEFAULTS] = _defaults(config)
-        config.stash[WAIVERS] = _waivers(config)
+        defaults, waivers = _defaults(config), _waivers(config)
+        if defaults or waivers:
+            from gradverify.recording import DEFAULTS, WAIVERS
+
+            config.stash[DEFAULTS], config.stash[WAIVERS] = defaults, waivers
         if config.getoption("gradverify_columns") or config.getini("gradverify_columns"):
             _columns(config)
         if config.getoption("gradverify_report"):
             from gradverify.report import format_of
 
             format_of(config.rootpath / config.getoption("gradverify_report"))
-    except (GradverifyError, argparse.ArgumentTypeError) as error:
+    except Exception as error:
+        from gradverify.errors import GradverifyError
+
+        if not isinstance(error, (GradverifyError, argparse.ArgumentTypeError)):
+            raise
         raise pytest.UsageError(f"gradverify: {error}") from error
 
 
@@ -106,24 +117,32 @@ def _columns(config: pytest.Config) -> list[str]:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """One line, only when an option or ini key of gradverify is set."""
-    said = [f"{name} {value}" for name, value in config.stash[DEFAULTS].items()]
+    recording = sys.modules.get("gradverify.recording")  # imported when there is an option or a waiver
+    defaults: dict[str, Any] = config.stash.get(recording.DEFAULTS, {}) if recording else {}
+    waivers: list[Any] = config.stash.get(recording.WAIVERS, []) if recording else []
+    said = [f"{name} {value}" for name, value in defaults.items()]
     if config.getoption("gradverify_target"):
         said.insert(0, f"target {config.getoption('gradverify_target')}")
     if config.getoption("gradverify_report"):
         said.append(f"report {config.getoption('gradverify_report')}")
-    if config.stash[WAIVERS]:
-        said.append(f"{len(config.stash[WAIVERS])} waivers")
+    if waivers:
+        said.append(f"{len(waivers)} waivers")
     return f"gradverify: {', '.join(said)}" if said else None
 
 
 @pytest.fixture
 def gradverify(request: pytest.FixtureRequest) -> Recorder:
     """``gradverify(subject, primals, **keywords)``: ``gv.verify`` that asserts and records."""
+    from gradverify.recording import Recorder
+
+    _in_use(request.config)
     return Recorder(request.node)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse markers with keywords that mean nothing: a typo must not weaken a test."""
+    if "gradverify.parametrize" in sys.modules:  # its checks ask which test runs, and have no fixture
+        _in_use(config)
     for item in items:
         for mark in item.iter_markers("gradverify"):
             wrong = _marker_fault(mark)
@@ -136,9 +155,8 @@ def _marker_fault(mark: pytest.Mark) -> str:
         return f"takes keywords only, not {mark.args[0]!r}"
     for name, value in mark.kwargs.items():
         if name not in MARKER_KEYWORDS:
-            close = get_close_matches(name, MARKER_KEYWORDS, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(MARKER_KEYWORDS)}"
-            return f"does not know {name!r}{hint}"
+            hint = options.nearest(name, MARKER_KEYWORDS)
+            return f"does not know {name!r}" + (hint if hint != ";" else f"; known: {', '.join(MARKER_KEYWORDS)}")
         if name == "level" and value not in options.LEVELS:
             hint = options.nearest(str(value), options.LEVELS)
             return f"has no level {value!r}{hint} known: {', '.join(options.LEVELS)}"
@@ -154,10 +172,14 @@ class SubjectItem(pytest.Item):
 
     def runtest(self) -> None:
         __tracebackhide__ = True
+        from gradverify.recording import Recorder
+
         Recorder(self).subject(self.gradverify_subject)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The failure text alone: there is no test body whose line would help."""
+        from gradverify.errors import GradientFailure
+
         if isinstance(excinfo.value, GradientFailure):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
@@ -169,34 +191,57 @@ class SubjectItem(pytest.Item):
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> pytest.Item | None:
     """Functions marked with ``@gv.subject`` where they are defined, whatever their names."""
-    if not inspect.isfunction(obj) or not isinstance(collector, pytest.Module):
+    if not inspect.isfunction(obj) or SUBJECT not in vars(obj) or not isinstance(collector, pytest.Module):
         return None
+    from gradverify.subjects import marked
+
     subject = marked(obj)
     if subject is None or obj.__module__ != collector.obj.__name__:
         return None
+    _in_use(collector.config)
     item: pytest.Item = SubjectItem.from_parent(collector, name=name, subject=subject)
     return item
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remember which test runs, for the checks of ``parametrize_with_checks``."""
-    current_item.set(item)
+def _in_use(config: pytest.Config) -> None:
+    """From here on rows travel on reports, and the controller gathers them."""
+    if not config.pluginmanager.has_plugin("gradverify-rows"):
+        config.pluginmanager.register(_Rows(), "gradverify-rows")
+    _gather(config)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Move the rows of the test onto its report."""
-    report = yield
-    calls = item.stash.get(CALLS, None)
-    if calls:
-        report.gradverify = list(calls)  # type: ignore[attr-defined]  # pytest carries unknown attributes to the controller
-        calls.clear()
-    return report
+def _gather(config: pytest.Config) -> None:
+    """Gather rows on the controller, or where there is only one process."""
+    if not hasattr(config, "workerinput") and not config.pluginmanager.has_plugin("gradverify-gather"):
+        config.pluginmanager.register(_Gather(config), "gradverify-gather")
+
+
+class _Rows:
+    """Registered when the first test uses gradverify."""
+
+    def __init__(self) -> None:
+        from gradverify.recording import CALLS, current_item
+
+        self.calls, self.current = CALLS, current_item
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Remember which test runs, for the checks of ``parametrize_with_checks``."""
+        self.current.set(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Move the rows of the test onto its report."""
+        report = yield
+        calls = item.stash.get(self.calls, None)
+        if calls:
+            report.gradverify = list(calls)  # type: ignore[attr-defined]  # pytest carries unknown attributes to the controller
+            calls.clear()
+        return report
 
 
 class _Gather:
-    """Registered on the controller only: workers send, they do not gather."""
+    """Registered on the controller only, when something may come: workers send, they do not gather."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -236,6 +281,8 @@ class _Gather:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Gather rows on the controller, or where there is only one process."""
-    if not hasattr(session.config, "workerinput"):
-        session.config.pluginmanager.register(_Gather(session.config), "gradverify-gather")
+    """Gather from the start where a report is asked for, or where the workers of pytest-xdist use gradverify unseen."""
+    config = session.config
+    asked = config.getoption("gradverify_report") or config.getoption("gradverify_target")
+    if asked or config.pluginmanager.has_plugin("dsession"):
+        _gather(config)

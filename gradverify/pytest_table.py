@@ -113,7 +113,7 @@ def summary(session: SessionLike, config: pytest.Config) -> Iterator[str]:
 
 def stale(findings: Sequence[Finding], config: pytest.Config) -> Iterator[str]:
     """Waivers that excused nothing in this run."""
-    waivers = config.stash[WAIVERS]
+    waivers = config.stash.get(WAIVERS, [])
     current = live(waivers)
     used, _, _ = split(findings, current)
     for waiver in waivers:

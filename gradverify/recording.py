@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: On an item: one dict per call of ``verify``, not yet attached to a test report.
 CALLS = pytest.StashKey[list[dict[str, Any]]]()
-#: On the config: the keywords that options and ini keys set, and the waivers.
+#: On the config: the keywords that options and ini keys set, and the waivers; absent where there are none.
 DEFAULTS = pytest.StashKey[dict[str, Any]]()
 WAIVERS = pytest.StashKey[list["Waiver"]]()
 #: The test that runs; set by the plugin for the checks of ``parametrize_with_checks``.
@@ -53,7 +53,7 @@ class Recorder:
         from gradverify.api import verify
 
         marker = self._item.get_closest_marker("gradverify")
-        defaults: dict[str, Any] = self._item.config.stash[DEFAULTS]
+        defaults: dict[str, Any] = self._item.config.stash.get(DEFAULTS, {})
         given = {**defaults, **(marker.kwargs if marker else {}), **keywords}
         given["name"] = given.get("name") or self._name()
         return self.record(verify(subject, primals, **given), given.get("seed", 0))
@@ -62,7 +62,7 @@ class Recorder:
         """Verify a ``@gv.subject`` function; the marker's and the options' keywords win over the decorator's."""
         __tracebackhide__ = True
         marker = self._item.get_closest_marker("gradverify")
-        defaults: dict[str, Any] = self._item.config.stash[DEFAULTS]
+        defaults: dict[str, Any] = self._item.config.stash.get(DEFAULTS, {})
         given = {**subject.keywords, **defaults, **(marker.kwargs if marker else {})}
         made, primals, constants = subject.draw(int(given.get("seed", 0)))
         return self(made, primals, constants=constants, **{**given, "name": subject.name})
@@ -105,7 +105,7 @@ class Recorder:
         __tracebackhide__ = True
         from gradverify.waivers import split
 
-        waivers: list[Waiver] = self._item.config.stash[WAIVERS]
+        waivers: list[Waiver] = self._item.config.stash.get(WAIVERS, [])
         used, unwaived, stale = split(report.findings, live(waivers))
         if used and not unwaived:
             pytest.xfail("; ".join(w.reason for w in used))

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from gradverify import pytest_plugin, subjects
 from gradverify.report import read
 
 HEAD = """
@@ -397,14 +398,31 @@ def test_it(gradverify, factor):
     assert {f.case for f in read(pytester.path / "r.jsonl").findings} == {"test_it"}
 
 
-def test_an_empty_project_imports_nothing_heavy(pytester):
-    heavy = "{'numpy', 'torch', 'pandas', 'hypothesis', 'rich', 'jinja2', 'gradverify.types'}"
+def test_a_project_that_does_not_use_it_imports_the_plugin_and_its_options_alone(pytester):
+    pytester.makepyfile("def test_it():\n    pass")
+    heavy = "{'numpy', 'torch', 'pandas', 'hypothesis', 'rich', 'jinja2'}"
+    own = "{'gradverify', 'gradverify.options', 'gradverify.pytest_plugin'}"
     code = (
-        "import sys, pytest; pytest.main(['--co', '-q', '-p', 'no:hypothesispytest', '.']); "
-        f"print(sorted({heavy} & set(sys.modules)), 'gradverify.pytest_plugin' in sys.modules)"
+        "import sys, pytest; pytest.main(['-q', '-p', 'no:hypothesispytest', '.']); "
+        "mine = {m for m in sys.modules if m.split('.')[0] == 'gradverify'}; "
+        f"print(sorted({heavy} & set(sys.modules)), mine == {own})"
     )
     out = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=pytester.path)
     assert out.splitlines()[-1] == "[] True"
+
+
+def test_a_test_that_does_not_use_it_meets_no_hook_of_it(pytester):
+    pytester.makepyfile("""
+        def test_it(request):
+            names = [name for name, _ in request.config.pluginmanager.list_name_plugin()]
+            assert "gradverify" in names
+            assert not [n for n in names if n.startswith("gradverify-")]
+    """)
+    pytester.runpytest_inprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+
+def test_the_plugin_knows_the_mark_of_a_subject():
+    assert pytest_plugin.SUBJECT == subjects.MARK
 
 
 def test_the_plugin_can_be_switched_off(tests):
