@@ -14,7 +14,7 @@ def off_by_batch(m: Measurement, ev: Evidence, name: str, power: int, suggestion
     if p is None or not p.alike or not np.any(p.signal):
         return None
     n = int(np.sum(p.signal))
-    for b, where in batch_sizes(ev).items():
+    for b, where in batch_sizes(ev, m).items():
         factor = float(b) ** power
         if p.is_(factor * p.want, factor):
             return Cause(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradverify import registry
 from gradverify.types import Array, Arrays, Evidence, Gradients, Measurement, Out, differentiable, leaves
 
 #: checks of the contract of backward: their measurements compare the implementation with itself
@@ -94,7 +95,7 @@ def pair(m: Measurement, ev: Evidence) -> Pair | None:
     name = str(m.facts.get("primal", m.of))
     if ev.check == "shape":
         return known(ev, name)
-    whole = ev.got.get(name)
+    whole = None if _elsewhere(ev.check) else ev.got.get(name)
     if whole is not None and np.shape(whole) != np.shape(m.got):  # measured along directions
         found_whole = known(ev, name)
         return found_whole if found_whole is not None and found_whole.alike and np.any(found_whole.wrong) else None
@@ -104,6 +105,11 @@ def pair(m: Measurement, ev: Evidence) -> Pair | None:
         inside = (m.upper > m.lower) & (found.got >= m.lower - found.tol) & (found.got <= m.upper + found.tol)
         found = Pair(name=name, got=found.got, want=np.where(inside, found.got, want), tol=found.tol)
     return found if found.got.shape != want.shape or np.any(found.wrong) else None
+
+
+def _elsewhere(check: str) -> bool:
+    """Whether a check judges the gradient at another point than the one that the evidence is about."""
+    return check in registry.check and bool(registry.check[check].meta.get("elsewhere"))
 
 
 def known(ev: Evidence, name: str) -> Pair | None:
@@ -135,8 +141,10 @@ def elsewhere(ev: Evidence, p: Pair, factor: float) -> str:
     return f" ({'; '.join(said)})" if said else ""
 
 
-def batch_sizes(ev: Evidence) -> dict[int, str]:
-    """Lengths that may be the batch -> where they come from: what the case says, else leading axes of data."""
+def batch_sizes(ev: Evidence, m: Measurement | None = None) -> dict[int, str]:
+    """Lengths that may be the batch -> where they come from: what a check or the case says, else leading axes."""
+    if m is not None and "length" in m.facts:
+        return {int(m.facts["length"]): "of this check"}
     arrays = {k: v for k, v in ev.case.constants.items() if isinstance(v, np.ndarray)}
     said = ev.case.attrs.get("batch_axis")
     if isinstance(said, Mapping):

@@ -25,8 +25,10 @@ def dropped_samples(m: Measurement, ev: Evidence) -> Cause | None:
         return played
     if (evidence_of_part := _picked(p, ev)) is not None:
         return Cause(name="dropped-samples", evidence=evidence_of_part, suggestion=SUGGESTION, confidence=0.93)
-    for b, where in batch_sizes(ev).items():
-        found = _rows(p, b, where) or _outer(p, b, ev) or _blind(p, b, ev)
+    for b, where in batch_sizes(ev, m).items():
+        found = _rows(p, b, where)
+        if found is None and "length" not in m.facts:  # else the case has another batch
+            found = _outer(p, b, ev) or _blind(p, b, ev)
         if found:
             evidence, confidence = found
             return Cause(

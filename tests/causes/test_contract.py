@@ -17,6 +17,8 @@ def test_the_cause_named_by_a_contract_mutant_comes_first(mutant):
     check = mutant.meta["caught_by"]
     right = RIGHT[SCENE.get(mutant.name, SCENE.get(check, "affine"))]()
     bench = LiveBench(mutant.item(right.adapter), right.case)
+    if registry.check[check].meta.get("elsewhere"):
+        bench.settled()  # as a run does first
     found = wrong(registry.check[check].item(bench))
     named = [[c.name for c in name_causes(m, evidence_of(bench, check))] for m in found]
     assert mutant.meta["causes"] in {names[0] for names in named if names}, named
