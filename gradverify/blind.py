@@ -10,9 +10,9 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.bench import LiveBench
-from gradverify.judge import judge
+from gradverify.judge import as_judged
 from gradverify.registry import Entry
-from gradverify.types import Array, Cause, Estimate, Measurement, Verdict
+from gradverify.types import Array, Cause, Estimate, Measurement
 
 LARGE, PART = 1 << 16, 1 << 14  #: gradients with more entries are first judged on a part of this many
 
@@ -39,7 +39,7 @@ def spots(m: Measurement, bench: LiveBench) -> tuple[str, ...]:
 def _unseen(
     entries: list[Entry[Any]], m: Measurement, name: str, got: Mapping[str, Array | None], bench: LiveBench
 ) -> list[Entry[Any]]:
-    unseen = []
+    unseen, passes = [], as_judged(m)
     for entry in entries:
         try:
             bent = entry.item(bench.case, bench.upstream, dict(got))
@@ -50,7 +50,7 @@ def _unseen(
         if bent[name] is got[name]:
             continue  # planted in another gradient
         value = np.asarray(bent[name])
-        if value.shape == m.got.shape and judge(replace(m, got=value)).verdict is Verdict.PASS:
+        if value.shape == m.got.shape and passes(value):
             unseen.append(entry)
     return unseen
 
@@ -73,7 +73,11 @@ def _parts(m: Measurement, cut: tuple[slice, ...]) -> dict[str, Any]:
 
 
 def by_check(check: str, catches: tuple[str, ...], evidence: str) -> tuple[Cause, ...]:
-    """The cause that a contract check stands for, when the variation raised."""
-    if not catches:
+    """The cause of a variation that raises, where the check says which one it is (``raises=``), else none.
+
+    What a check catches in numbers is no reason for an exception: a wrong name misleads more than no name.
+    """
+    said = {e.name: e.meta.get("raises") for e in registry.check.entries()}.get(check)
+    if said is None or said not in catches:
         return ()
-    return (Cause(name=catches[0], evidence=f"{check}: {evidence}", confidence=0.6),)
+    return (Cause(name=said, evidence=f"{check}: {evidence}", confidence=0.6),)

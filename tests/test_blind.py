@@ -63,3 +63,39 @@ def test_blind_spots_cost_no_evaluation():
         patch.setattr(blind, "spots", lambda m, bench: ())
         gv.verify((counted, affine_back), GENERIC, checks=[VALUE], level="quick")
     assert len(calls) == with_spots
+
+
+def once(x):
+    return 2 * x, [x]
+
+
+def popped(u, cache):
+    cache.pop()
+    return {"x": 2 * u}
+
+
+def refusing_zeros(u, cache):
+    if not np.any(u):
+        raise ValueError("nothing to do")
+    return {"x": 2 * u}
+
+
+def picky(u, cache):
+    if not u.flags.c_contiguous:
+        raise ValueError("not contiguous")
+    return {"x": 2 * u}
+
+
+@pytest.mark.parametrize(
+    ("backward", "check", "causes"),
+    [
+        (popped, "second-call-equal", ["stale-state"]),
+        (picky, "upstream-layouts", ["layout"]),
+        (refusing_zeros, "linear-in-upstream", []),
+    ],
+    ids=["again", "layout", "zeros"],
+)
+def test_an_exception_is_given_a_cause_only_where_the_check_knows_one(backward, check, causes):
+    report = gv.verify((once, backward), {"x": GENERIC["x"]}, checks=[check])
+    assert [f.verdict.value for f in report.findings if f.check == check][-1] == "fail"
+    assert report.causes == causes

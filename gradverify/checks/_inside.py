@@ -31,8 +31,8 @@ def twice(adapter: Adapter) -> Adapter | None:
         twin._function = _Applied(held["_function"], _doubled(held["_function"].apply))
     elif getattr(adapter, "framework", "") == "tape" and callable(held.get("_fn")):
         twin._fn = _doubled(held["_fn"])
-    elif "engine" in getattr(adapter, "traits", ()) and callable(getattr(adapter, "_forward", None)):
-        twin._forward = _doubled(adapter._forward)  # type: ignore[attr-defined]  # what is asked for one line above
+    elif "engine" in getattr(adapter, "traits", ()) and all(hasattr(adapter, m) for m in ("_forward", "_leaves")):
+        twin._forward = _doubled(twin._forward)
     else:
         return None
     answer: Adapter = twin
@@ -64,9 +64,9 @@ def _doubled(op: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _added(one: Any, other: Any) -> Any:
-    """Two results of the same operation, added tensor by tensor; what cannot be added is the first one's."""
+    """Two results of the same operation, added tensor by tensor. Raises TypeError for what cannot be added."""
     if isinstance(one, Mapping):
         return {k: _added(v, other[k]) for k, v in one.items()}
     if isinstance(one, (tuple, list)):
         return type(one)(_added(x, y) for x, y in zip(one, other, strict=True))
-    return one + other if hasattr(one, "__add__") and not isinstance(one, (str, int)) else one
+    return one if one is None or isinstance(one, (str, int)) else one + other
