@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gradverify import rounding
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
 from gradverify.inputs import to_bfloat16
+from gradverify.rounding import Spread
 from gradverify.sampling import quiet, stored_eps
 from gradverify.types import (
     Adapter,
@@ -75,7 +75,7 @@ class LiveBench:
         self.rng = rng_for(seed, adapter.name, case.name)
         self._first = first  #: its pullback is asked once, before any other forward
         self._gradients: dict[str, Array | None] | None = None
-        self._rounding: dict[str, Array] | None = None
+        self._rounding: Spread | None = None
         self._settled: tuple[Measurement, ...] | None = None
         self.consultation: Consultation | None = None
         self.explained = 0  #: failing measurements whose cause was looked for
@@ -140,12 +140,12 @@ class LiveBench:
         """Gradients of a fresh run at another case with the same upstream."""
         return self.run(case).pullback(_writable(case.upstream if case.upstream is not None else self.upstream))
 
-    def rounding(self, name: str) -> Array:
-        """Measured absolute rounding of the gradient of primal ``name`` (same shape)."""
+    def rounding(self, name: str, gap: Array | None = None) -> Array:
+        """Measured absolute rounding of the gradient of primal ``name`` (same shape); see ``rounding.Spread``."""
         if self._rounding is None:
             got = self.gradients()
             names = [k for k, g in got.items() if g is not None and differentiable(self.case.primals[k])]
-            self._rounding = rounding.measure(
+            self._rounding = Spread(
                 self.gradients_at,
                 self.case,
                 {k: got[k] for k in names},
@@ -154,8 +154,10 @@ class LiveBench:
                 framework=str(getattr(self.adapter, "framework", "numpy")),
                 rng=rng_for(self.seed, self.adapter.name, self.case.name, "rounding"),
             )
-        measured = self._rounding[name]
         shape = self.case.primals[name].shape
+        if gap is not None and gap.shape != np.shape(np.asarray(self.gradients()[name])):
+            gap = None
+        measured = self._rounding.allowance(name, gap)
         return (
             measured
             if measured.shape == shape or measured.size != self.case.primals[name].size

@@ -16,6 +16,7 @@ from gradverify.sampling import quiet
 from gradverify.types import Array, Case, Gradients, Out, differentiable, leaves
 
 SECONDS = 3.0  #: for playing bugs through, per bench
+DEAR, FORWARDS = 2e-3, 30  #: from so many seconds a forward on, the time of so many forwards
 PASSES = 600  #: backward passes at most
 MORE = 60  #: passes after one that explains everything: others may explain it in simpler words
 NEARER = 0.1  #: how much of the difference a hypothesis may leave over
@@ -68,11 +69,17 @@ def _tolerance(want: Array, rounding: float) -> Array:
     return np.full(want.shape, max(rounding, 8 * float(np.finfo(float).eps) * size))
 
 
+def seconds(bench: LiveBench) -> float:
+    """What playing bugs through may take: SECONDS, and where a forward is dear no more than the check itself did."""
+    cost = bench.consultation.forward.cost() if bench.consultation else 0.0
+    return SECONDS if cost < DEAR else min(SECONDS, FORWARDS * cost)
+
+
 def what_if(bench: LiveBench, known: Known) -> Iterator[Found]:
     """(name of a bug: where, the gradients that the forward would have with it) for those that explain a primal."""
     from gradverify.tracing.whatif import hypotheses, replacements
 
-    end, left = time.thread_time() + SECONDS, PASSES
+    end, left = time.thread_time() + seconds(bench), PASSES
     try:
         with quiet():
             network = _network(bench, {})

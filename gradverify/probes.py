@@ -114,12 +114,17 @@ def _single(tangent: Mapping[str, Array]) -> str | None:
 
 def _with_rounding(c: Consultation, m: Measurement) -> Measurement:
     """The measurement with the implementation's measured rounding in its budget."""
-    total = 0.0
-    for k in c.names:
-        if k not in c.missing:
-            scale = c.differences.scales(c.forward, k)
-            total += float(np.sum((np.asarray(c.rounding(k)) * scale) ** 2))
-    return replace(m, rounding=max(float(np.max(m.rounding)), float(np.sqrt(total))))
+    gap, total = abs(float(m.got) - float(m.want.value)), 0.0
+    for once in (True, False):
+        total = 0.0
+        for k in c.names:
+            if k not in c.missing:
+                # a gap without end in it asks for one run only
+                own = c.rounding(k, np.full(c.got[k].shape, np.inf) if once else None)
+                total += float(np.sum((np.asarray(own) * c.forward.scales(k)) ** 2))
+        if gap > CLEAR * total**0.5:
+            break
+    return replace(m, rounding=max(float(np.max(m.rounding)), total**0.5))
 
 
 def _beyond_rounding(c: Consultation, m: Measurement) -> bool:
@@ -235,7 +240,9 @@ def _rounding(c: Consultation, name: str, flat: Array, want: Array) -> Array | f
     gaps = np.abs(got.ravel()[flat] - want.ravel()[flat])
     if name in c.missing or not np.any(gaps <= HOPELESS * c.eps[name] * largest):
         return floor
-    return np.maximum(c.rounding(name), 0.0)
+    wide = np.zeros(got.size)
+    wide[flat] = np.nan_to_num(gaps, nan=0.0)
+    return np.maximum(c.rounding(name, wide.reshape(got.shape)), 0.0)
 
 
 def _entries(c: Consultation, name: str, flat: Array, where: str, known: Measurement | None = None) -> Measurement:
@@ -252,11 +259,7 @@ def _entries(c: Consultation, name: str, flat: Array, where: str, known: Measure
     if ask.size:
         size = np.abs(got.ravel()[ask]).astype(float)
         accept = np.where(np.isfinite(size), 1e-6 * size, 0.0)
-        rounding_only = None if c.forward.floor is not None else c.forward.noise_of(c.forward.origin)
-        slopes = c.differences.entries(c.forward, name, ask, accept=accept, floor=rounding_only)
-        gap = np.abs(got.ravel()[ask] - slopes.value)
-        if rounding_only is not None and not np.all((gap > CLEAR * slopes.error) | ~np.isfinite(size)):
-            slopes = c.differences.entries(c.forward, name, ask, accept=accept)
+        slopes = c.differences.against(c.forward, name, ask, got.ravel()[ask], accept=accept)
         value.flat[ask] = slopes.value
         lower.flat[ask] = np.where(slopes.kink, np.minimum(slopes.lower, 0.0), slopes.lower)
         upper.flat[ask] = np.where(slopes.kink, np.maximum(slopes.upper, 0.0), slopes.upper)

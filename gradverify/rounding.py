@@ -25,6 +25,7 @@ from gradverify.types import Array, Case, Estimate, Gradients, differentiable
 RUNS = 5
 LARGE_RUNS = 2
 LARGER = 32.0  #: the size of the perturbation that tells rounding from a jump
+CLEAR = 1e3  #: allowances that a difference must exceed to be no rounding after one run
 COVER = 3.0  #: allowance over the largest spread seen
 
 
@@ -114,43 +115,75 @@ def noise(rng: np.random.Generator, amplitude: float, framework: str) -> Iterato
         Noisy.rng, Noisy.amplitude = before
 
 
-def measure(
-    gradients: Callable[[Case], Gradients],
-    case: Case,
-    got: Gradients,
-    eps: Mapping[str, float],
-    *,
-    natural: Mapping[str, float],
-    framework: str,
-    rng: np.random.Generator,
-) -> dict[str, Array]:
-    """Absolute allowance for rounding, per primal and entry.
+class Spread:
+    """The gradients of a few runs with random rounding, run as they are needed.
 
     gradients  (case) -> gradients of a fresh implementation there
     eps        unit roundoff of each gradient
     natural    magnitude of the terms that each gradient is summed from: a spread of a few roundings of these is
                rounding whatever it does
     """
-    given = {k: np.asarray(g) for k, g in got.items() if g is not None}
-    names = list(given)
-    with quiet():
-        base = gradients(case)  # not ``got``: what differs from run to run by itself is state, not rounding
-    small = {k: np.zeros(given[k].shape) for k in names}
-    large = {k: np.zeros(given[k].shape) for k in names}
-    for amplitude in (*(1.0,) * RUNS, *(LARGER,) * LARGE_RUNS):
-        seen = small if amplitude == 1.0 else large
-        try:
-            with noise(rng, amplitude, framework), quiet():
-                again = gradients(_jittered(case, framework))
-        except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: then nothing is learned)
-            continue
-        for k in names:
-            g, b = again.get(k), base.get(k)
-            if g is not None and b is not None and np.shape(g) == np.shape(b) == given[k].shape:
+
+    def __init__(
+        self,
+        gradients: Callable[[Case], Gradients],
+        case: Case,
+        got: Gradients,
+        eps: Mapping[str, float],
+        *,
+        natural: Mapping[str, float],
+        framework: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self._gradients, self._case, self._framework, self._rng = gradients, case, framework, rng
+        self._eps, self._natural = eps, natural
+        self._given = {k: np.asarray(g) for k, g in got.items() if g is not None}
+        self._small = {k: np.zeros(g.shape) for k, g in self._given.items()}
+        self._large = {k: np.zeros(g.shape) for k, g in self._given.items()}
+        self._left = [*(1.0,) * RUNS, *(LARGER,) * LARGE_RUNS]
+        self._base: Gradients | None = None
+        self._known: dict[str, Array] = {}
+
+    def allowance(self, name: str, gap: Array | None = None) -> Array:
+        """Absolute allowance for the rounding of a gradient, per entry.
+
+        gap  differences that it is to explain: where one run shows that it explains them by no means, one run is all
+        """
+        if self._left and gap is not None:
+            if len(self._left) == RUNS + LARGE_RUNS:
+                self._run()
+            allowed = self._allowed(name)
+            if np.any(gap > CLEAR * allowed):
+                return allowed
+        while self._left:
+            self._run()
+        if name not in self._known:
+            self._known[name] = self._allowed(name)
+        return self._known[name]
+
+    def _allowed(self, name: str) -> Array:
+        eps = self._eps[name]
+        return _allowance(self._small[name], self._large[name], self._given[name], eps, eps * self._natural[name])
+
+    def _run(self) -> None:
+        amplitude = self._left.pop(0)
+        seen = self._small if amplitude == 1.0 else self._large
+        with quiet():
+            if self._base is None:
+                base = self._gradients(self._case)  # not ``got``: what differs from run to run is state, not rounding
+                self._base = {k: None if g is None else np.array(g) for k, g in base.items()}
+            try:
+                with noise(self._rng, amplitude, self._framework):
+                    again = self._gradients(_jittered(self._case, self._framework))
+            except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: nothing is learned)
+                return
+        for k, given in self._given.items():
+            g, b = again.get(k), self._base.get(k)
+            if g is not None and b is not None and np.shape(g) == np.shape(b) == given.shape:
                 with np.errstate(all="ignore"):
-                    spread = np.abs(np.asarray(g, dtype=complex) - np.asarray(b, dtype=complex))
+                    kind = complex if np.iscomplexobj(g) or np.iscomplexobj(b) else float
+                    spread = np.abs(np.asarray(g, dtype=kind) - np.asarray(b, dtype=kind))
                 seen[k] = np.fmax(seen[k], np.where(np.isfinite(spread), spread, 0.0))
-    return {k: _allowance(small[k], large[k], given[k], eps[k], eps[k] * natural[k]) for k in names}
 
 
 def of_forward(forward: Forward, rng: np.random.Generator) -> float:
@@ -170,14 +203,14 @@ def of_forward(forward: Forward, rng: np.random.Generator) -> float:
 
 
 def of_oracle(
-    gradients: Callable[[Case], Mapping[str, Estimate]], case: Case, rng: np.random.Generator
+    gradients: Callable[[Case], Mapping[str, Estimate]], case: Case, rng: np.random.Generator, runs: int = RUNS
 ) -> dict[str, Array]:
     """Absolute rounding of an autodiff's gradients, by running it with random rounding; empty where that fails."""
     try:
         with quiet():
             base = gradients(case)
             spread = {k: np.zeros(e.value.shape) for k, e in base.items()}
-            for _ in range(RUNS):
+            for _ in range(runs):
                 with noise(rng, 1.0, "torch"):
                     again = gradients(_jittered(case, "torch"))
                 for k, e in again.items():
@@ -194,7 +227,7 @@ def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: floa
     """Entries whose spread does not grow with the perturbation are jumps: they get what the other entries need."""
     finite = np.abs(got[np.isfinite(got)])
     floor = floor_of(eps) * (float(finite.max()) if finite.size else 0.0)
-    jump = (small > 8 * floor + 64 * quantum) & (large < 3 * small)
+    jump = (small > 8 * floor + 64 * quantum) & (large < 3 * small) & np.any(large)
     typical = float(np.median(small[~jump])) if not jump.all() else 0.0
     allowance: Array = COVER * np.where(jump, typical, small) + floor
     return allowance

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from gradverify import registry
+from gradverify.causes._tools import Asked
 from gradverify.types import Array, Cause, Evidence, Measurement
 
 #: what a name below says less well than any name in its set, for the same numbers
@@ -46,6 +47,7 @@ def name_causes(m: Measurement, ev: Evidence) -> tuple[Cause, ...]:
             stumbled.append(error)
             continue
         found += [c] if c is not None else []
+    Asked.last = None
     if stumbled and not found:
         raise stumbled[0]
     sure = {c.name: c.confidence for c in found}

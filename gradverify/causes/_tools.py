@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,19 +52,19 @@ class Pair:
     want: Array
     tol: Array
 
-    @property
+    @cached_property
     def alike(self) -> bool:
         """Whether the shapes agree and every number is finite, so that the entries can be compared."""
         return self.got.shape == self.want.shape and bool(
             np.all(np.isfinite(self.got)) and np.all(np.isfinite(self.want))
         )
 
-    @property
+    @cached_property
     def wrong(self) -> Array:
         with np.errstate(invalid="ignore"):
             return np.asarray(~(np.abs(self.got - self.want) <= self.tol))
 
-    @property
+    @cached_property
     def signal(self) -> Array:
         return np.asarray(np.abs(self.want) > 8 * self.tol)
 
@@ -88,8 +89,20 @@ def tolerance(want: Array, error: Array | float, rounding: Array | float) -> Arr
     )
 
 
+class Asked:
+    """What ``pair`` last answered: thirty recognisers ask it of the same measurement, one after the other."""
+
+    last: tuple[Measurement, Evidence, Pair | None] | None = None
+
+
 def pair(m: Measurement, ev: Evidence) -> Pair | None:
     """The failing gradient of a measurement against an oracle; None for contract checks and where nothing is wrong."""
+    if Asked.last is None or Asked.last[0] is not m or Asked.last[1] is not ev:
+        Asked.last = m, ev, _pair(m, ev)
+    return Asked.last[2]
+
+
+def _pair(m: Measurement, ev: Evidence) -> Pair | None:
     if ev.check in CONTRACT:
         return None
     name = str(m.facts.get("primal", m.of))

@@ -86,11 +86,11 @@ class Mismatch:
         has: a question or a few, where halving takes one for every bit.
         """
         levels = int(abs(mismatch) / (4 * doubt)) if doubt > 0 else self.entries
+        if levels < LEAST:
+            return None  # a place would not come out as a whole number
         low, left = 0, self.entries
         while left > 1:
             parts = min(left, levels)
-            if parts < LEAST:
-                return None  # a place would not come out as a whole number
             width = -(-left // parts)
             weights = np.zeros(self.entries)
             weights[low : low + left] = (np.arange(left) // width + 1) / parts
@@ -99,7 +99,7 @@ class Mismatch:
                 return None
             low, left = low + place * width, min(width, left - place * width)
         alone = self.of(np.array([low]))
-        return low if abs(alone - mismatch) <= max(doubt, 1e-2 * abs(mismatch)) else None
+        return low if abs(alone - mismatch) <= max(2 * doubt, 1e-2 * abs(mismatch)) else None
 
     def slab(self, name: str, mismatch: float, doubt: float) -> Array | None:
         """A row, a column, a channel of a primal that is wrong and nothing else in it: its flat indices, or None."""

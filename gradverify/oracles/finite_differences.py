@@ -16,6 +16,8 @@ from gradverify.rounding import of_forward
 from gradverify.sampling import Forward
 from gradverify.types import Adapter, Array, Case, Estimate, rng_for
 
+CLEAR = 1e3  #: claimed errors that a slope is off by and no noise explains: noise would make the samples disagree
+
 
 @oracle("finite-differences")
 class FiniteDifferences:
@@ -81,6 +83,18 @@ class FiniteDifferences:
 
         scales = self.scales(forward, name).ravel()[indices] * shrink
         return differentiate(sample, scales, accept=accept, at=flat_base[indices].real.astype(float))
+
+    def against(
+        self, forward: Forward, name: str, indices: Array, said: Array, *, accept: Array | float, shrink: float = 1.0
+    ) -> Slopes:
+        """As ``entries``; the noise of phi is measured only where it could matter to whether a slope is ``said``."""
+        if forward.floor is None:
+            least = forward.noise_of(forward.origin)
+            found = self.entries(forward, name, indices, accept=accept, shrink=shrink, floor=least)
+            with np.errstate(invalid="ignore"):
+                if np.all((np.abs(said - found.value) > CLEAR * found.error) & ~found.kink):
+                    return found
+        return self.entries(forward, name, indices, accept=accept, shrink=shrink)
 
     def along(
         self, forward: Forward, tangent: Mapping[str, Array], *, accept: float, floor: float | None = None
