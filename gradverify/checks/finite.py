@@ -8,6 +8,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._tools import copied, count, floats
+from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Measurement, leaves
 
 
@@ -23,7 +24,7 @@ def finite(bench: Bench) -> Iterator[Measurement]:
     run = bench.run()
     given = [*floats(bench.case.primals).values(), *leaves(run.out).values(), *leaves(bench.upstream).values()]
     if not all(np.all(np.isfinite(a)) for a in given):
-        return
+        raise Unsupported("the primals, the upstream or the output are not finite")
     gradients = run.pullback(copied(bench.upstream))
     beside = None
     for name, primal in floats(bench.case.primals).items():

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._tools import copied, count
+from gradverify.errors import Unsupported
 from gradverify.types import Bench, Measurement, differentiable
 
 
@@ -21,7 +22,7 @@ def integers_get_no_gradient(bench: Bench) -> Iterator[Measurement]:
     """
     whole = {k: v for k, v in bench.case.primals.items() if not differentiable(v) and v.size}
     if not whole:
-        return
+        raise Unsupported("no primal holds integers or bools")
     gradients = bench.run().pullback(copied(bench.upstream))
     for name, primal in whole.items():
         gradient = gradients.get(name)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._tools import combined, compared, copied, drawn_like, each, largest, snapshot, traits
+from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement
 
 
@@ -21,7 +22,7 @@ def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
     Right: ``dx = u * (1 - y**2)``. Wrong: ``dx = 1 - y**2``.
     """
     if "no-upstream" in traits(bench):
-        return
+        raise Unsupported("backward takes no upstream")
     pull = bench.run().pullback
     u = copied(bench.upstream)
     # an upstream that the user gave may be the only kind that is supported (one-hot): then only its multiples are asked

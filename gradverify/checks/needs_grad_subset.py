@@ -7,6 +7,7 @@ from itertools import combinations
 
 from gradverify import registry
 from gradverify.checks._tools import compared, copied, floats, snapshot
+from gradverify.errors import Unsupported
 from gradverify.types import Bench, Measurement
 
 
@@ -21,8 +22,10 @@ def needs_grad_subset(bench: Bench) -> Iterator[Measurement]:
     """
     vjp_wrt = getattr(bench.adapter, "vjp_wrt", None)
     names = sorted(floats(bench.case.primals))
-    if vjp_wrt is None or len(names) < 2:
-        return
+    if vjp_wrt is None:
+        raise Unsupported("all gradients are always computed: nobody can ask for some of them")
+    if len(names) < 2:
+        raise Unsupported("there is one differentiable primal")
     everything = snapshot(bench.run().pullback(copied(bench.upstream)))
     sizes = range(1, len(names)) if len(names) <= 4 else (1, len(names) - 1)
     for wanted in (s for n in sizes for s in combinations(names, n)):

@@ -9,6 +9,7 @@ import numpy as np
 from gradverify import registry
 from gradverify.checks._layouts import strided
 from gradverify.checks._tools import compared, copied, count, each, exact, largest, shape_measured, snapshot
+from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves
 
 
@@ -25,7 +26,7 @@ def raw_backward(bench: Bench) -> Iterator[Measurement]:
     """
     raw_vjp = getattr(bench.adapter, "raw_vjp", None)
     if raw_vjp is None:
-        return
+        raise Unsupported("no engine stands between backward and its caller")
     through = snapshot(bench.run().pullback(copied(bench.upstream)))
     for words, upstream in _upstreams(bench.upstream):
         before = copied(upstream)

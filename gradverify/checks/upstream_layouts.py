@@ -9,6 +9,7 @@ import numpy as np
 from gradverify import registry
 from gradverify.checks._layouts import LAYOUTS
 from gradverify.checks._tools import compared, copied, each, snapshot, traits
+from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves, like
 
 
@@ -23,7 +24,7 @@ def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
     Right: ``upstream.reshape(n, -1)``. Wrong: ``upstream.ravel(order="K").reshape(n, -1)``.
     """
     if "no-upstream" in traits(bench):
-        return
+        raise Unsupported("backward takes no upstream")
     plain = snapshot(bench.run().pullback(copied(bench.upstream)))
     for words, arrange in LAYOUTS.items():
         if words == "with negative strides" and "engine" in traits(bench):

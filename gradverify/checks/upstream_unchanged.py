@@ -8,6 +8,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._tools import copied, exact, traits
+from gradverify.errors import Unsupported
 from gradverify.types import Bench, Measurement, leaves
 
 
@@ -20,7 +21,7 @@ def upstream_unchanged(bench: Bench) -> Iterator[Measurement]:
     Right: ``return g * (x > 0)``. Wrong: ``g[x < 0] = 0; return g``.
     """
     if "no-upstream" in traits(bench):
-        return
+        raise Unsupported("backward takes no upstream")
     upstream = copied(bench.upstream)
     before = {k: np.array(v) for k, v in leaves(upstream).items()}
     bench.run().pullback(upstream)
