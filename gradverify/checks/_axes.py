@@ -90,7 +90,8 @@ def telling(bench: Bench) -> tuple[Axes, int, str]:
     One sample cannot tell, nor can as many as another axis is long. Raises Unsupported where the given number can, or
     where it is open which axis it is.
     """
-    arrays = {k: np.asarray(v) for k, v in {**bench.case.constants, **bench.case.primals}.items() if np.ndim(v)}
+    everything: dict[str, Any] = {**bench.case.constants, **bench.case.primals}
+    arrays = {k: v for k, v in everything.items() if isinstance(v, np.ndarray) and v.ndim}
     if not said(bench) and any(a.shape[0] == 1 for k, a in arrays.items() if not PARAMETER.fullmatch(k)):
         return single(bench), 3, "a batch of one"
     axes = batch(bench)
@@ -101,7 +102,7 @@ def telling(bench: Bench) -> tuple[Axes, int, str]:
     if n not in others:
         raise Unsupported(f"the batch of {n} can tell: no other axis is as long")
     length = next(m for m in range(n + 1, n + 2 + len(others)) if m not in others)
-    if not _follows(bench, axes, n, length):
+    if _listed(bench, n) or not _follows(bench, axes, n, length):
         raise Unsupported(f"the forward does not take {length} samples")
     return axes, length, f"a batch of {n}, as long as another axis"
 
@@ -119,7 +120,7 @@ def single(bench: Bench) -> Axes:
         raise Unsupported("the batch is not one sample")
     if not known and len([k for k in axes if k in bench.case.primals]) > 1:
         raise Unsupported(f"{', '.join(axes)}: it is open which of them runs over the samples")
-    if not _follows(bench, axes, 1, 3):
+    if _listed(bench, 1) or not _follows(bench, axes, 1, 3):
         raise Unsupported("the forward takes one sample only, as far as the shapes tell")
     return axes
 
@@ -151,8 +152,12 @@ def _proved(bench: Bench, axes: Axes, n: int, *, everywhere: bool = False) -> bo
 
     everywhere  any axis of the output may follow, not the leading one alone
     """
-    lists = [v for v in bench.case.constants.values() if isinstance(v, (list, tuple)) and len(v) == n]
-    return not lists and _follows(bench, axes, n, n + 1, everywhere) and _follows(bench, axes, n, 1, everywhere)
+    return not _listed(bench, n) and all(_follows(bench, axes, n, m, everywhere) for m in (n + 1, 1))
+
+
+def _listed(bench: Bench, n: int) -> bool:
+    """Whether a list that is no array has as many entries: it may be labels, and would stay as it is."""
+    return any(isinstance(v, (list, tuple)) and len(v) == n for v in bench.case.constants.values())
 
 
 def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = False) -> bool:

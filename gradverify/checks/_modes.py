@@ -16,7 +16,8 @@ TRAIN = re.compile(r"_*(is_?)?train(ing)?(_?(mode|fla?g|phase))?_*", re.IGNORECA
 EVAL = re.compile(r"_*(is_?)?(test(ing)?|eval(uation)?|inference)(_?(mode|fla?g|phase))?_*", re.IGNORECASE)
 WORD = re.compile(r"_*(mode|phase)_*", re.IGNORECASE)  #: mode = "train" | "test"
 LEARNING, RESTING = ("train", "training"), ("test", "eval", "inference", "testing")
-DEPTH = 4  #: of objects within objects that are looked through
+DEPTH = 8  #: of objects and containers within each other that are looked through
+MEMBERS = 200  #: of a container: layers are not more, and data need not be searched
 
 
 def other_mode(adapter: Adapter, case: Case) -> Iterator[tuple[str, Adapter, Case]]:
@@ -34,6 +35,8 @@ def other_mode(adapter: Adapter, case: Case) -> Iterator[tuple[str, Adapter, Cas
             continue  # tried already, or a mixture of both modes: nobody says which one is the other
         words.add(said)
         yield mode, twin, replace(case, constants=constants)
+        if not any(t.partition(":")[2] in RESTING for t in told):
+            return  # no word for the mode that could be another one
 
 
 def _turned(name: str, value: Any, resting: str) -> tuple[Any, str] | None:
@@ -138,11 +141,11 @@ def _flags(
         return
     seen.add(id(owner))
     if isinstance(owner, Mapping):
-        for v in owner.values():
-            yield from _flags(v, resting, depth, seen)
+        for v in list(owner.values())[:MEMBERS]:
+            yield from _flags(v, resting, depth - 1, seen)
     elif isinstance(owner, (list, tuple)):
-        for v in owner:
-            yield from _flags(v, resting, depth, seen)
+        for v in owner[:MEMBERS]:
+            yield from _flags(v, resting, depth - 1, seen)
     elif _is_object(owner):
         for k, v in list(vars(owner).items()):
             if (turned := _turned(k, v, resting)) is not None:

@@ -127,3 +127,14 @@ def test_a_row_that_is_a_bias_is_not_taken_for_a_sample():
     primals = {"a": X, "b": W[:1]}
     right = lambda u, c: {"a": u * c[1], "b": (u * c[0]).sum(axis=0, keepdims=True)}  # noqa: E731
     assert verdicts(right, "larger-batch", primals, lambda a, b: (a * b, (a, b))) == {"skipped"}
+
+
+def test_labels_in_a_list_stay_so_no_batch_is_guessed():
+    found = verdicts(network_back, "larger-batch", NETWORK, network, constants={"x": X[:1], "y": [int(Y[0])]})
+    assert found == {"skipped"}
+
+
+def test_constants_that_are_no_arrays_are_left_alone():
+    forward = lambda x, W, b, notes: affine(x, W, b)  # noqa: E731
+    found = verdicts(affine_back, "larger-batch", ONE, forward, constants={"notes": [[1, 2], [3]]})
+    assert found == {"pass"}
