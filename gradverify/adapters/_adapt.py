@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gradverify import registry
-from gradverify.adapters._arrays import describe, is_tensor
+from gradverify.adapters._arrays import describe, is_tensor, tensor_array
+from gradverify.adapters._gradients import assign
 from gradverify.adapters._pairs_of_reals import PairsOfReals
+from gradverify.adapters._tensors import use_tensors
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Adapter
 
@@ -35,20 +38,25 @@ def adapt(
     adapter = subject
     if isinstance(subject, type) or not callable(getattr(subject, "vjp", None)) or not hasattr(subject, "name"):
         kinds = [e.item for e in registry.adapter.entries() if hasattr(e.item, "accepts")]
-        torch_first = device is not None or any(is_tensor(v) for v in primals.values())
+        tensors = any(is_tensor(v) for v in primals.values())
+        torch_first = device is not None or tensors
         kinds.sort(key=lambda kind: (torch_first and kind.framework != "torch", -kind.priority))
         chosen = next((kind for kind in kinds if kind.accepts(subject)), None)
         if chosen is None:
             lines = "\n".join(f"  {kind.accepted}" for kind in sorted(kinds, key=lambda k: -k.priority))
             raise AdapterError(f"cannot tell how to drive {describe(subject)}; accepted are\n{lines}")
+        if torch_first and chosen.framework == "torch" and _by_hand(subject, primals, constants):
+            chosen = registry.adapter["value_and_grad"].item
         if chosen.framework == "torch":
             options |= {"device": device, "dtype": dtype}
-        elif device not in (None, "cpu"):
+        elif device not in (None, "cpu") and not tensors:
             raise UsageError(f"device={device!r} is for torch; {describe(subject)} is driven as NumPy code")
         try:
             adapter = chosen.adapt(subject, **options)
         except TypeError as error:
             raise UsageError(f"{chosen.__name__} does not take these options: {error}") from error
+        if tensors and hasattr(adapter, "tensors"):
+            use_tensors(adapter, device, dtype)
     if hasattr(adapter, "prepare") and (primals or constants):  # a network's data may all be constant
         arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
         adapter.prepare(arrays, constants)
@@ -56,6 +64,25 @@ def adapt(
     wide = frozenset(k for k, v in {**own, **primals}.items() if _is_complex(v))
     chosen_adapter: Adapter = PairsOfReals(adapter, wide) if wide else adapter
     return chosen_adapter
+
+
+def _by_hand(function: Any, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> bool:
+    """Whether a function of tensors returns (loss, gradients), named or one for every primal, and needs no autograd."""
+    if not isinstance(function, (types.FunctionType, types.MethodType)):
+        return False
+    trial = registry.adapter["value_and_grad"].item.adapt(function)
+    use_tensors(trial)
+    arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
+    try:
+        raw = trial.result({k: np.array(v) for k, v in arrays.items()}, constants)
+        loss, found = raw[0], raw[1] if len(raw) == 2 else tuple(raw[1:])
+        floats = [n for n, v in arrays.items() if v.dtype.kind in "fc"]
+        if np.size(tensor_array(loss)) != 1 or not (isinstance(found, Mapping) or len(floats) > 1):
+            return False
+        gradients = assign(found, arrays)
+    except Exception:  # noqa: BLE001  (whatever a forward of another kind raises here, the usual way will say)
+        return False
+    return all(g is not None and g.shape == arrays[n].shape for n, g in gradients.items() if n in floats)
 
 
 def _is_complex(value: Any) -> bool:

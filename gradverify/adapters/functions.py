@@ -27,6 +27,7 @@ from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import NOT_UPSTREAM, OUT, UPSTREAM, Roles, fill, roles
 from gradverify.adapters._seeds import Randomness
 from gradverify.adapters._slopes import takes_output
+from gradverify.adapters._tensors import Tensors, with_tensors
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
 
@@ -75,6 +76,7 @@ class Functions:
         self._implicit = self._elementwise or self._by_place
         self._tried = False  #: whether a derivative takes the input or the output
         self.notes: tuple[str, ...] = ()
+        self.tensors: Tensors | None = None
         self._first_extra = False  #: the cache is the first of several returned extras, not all of them
         self.traits = frozenset({"no-upstream"}) if self._implicit else frozenset[str]()
 
@@ -102,7 +104,15 @@ class Functions:
         floats = [n for n, v in primals.items() if v.dtype.kind == "f"]
         one = len(self._bsig.required or names) == 1 and not self._bsig.opaque
         named = bool(names) and names[0] in self._fsig.names and not self._flag  # z and z: it says what it takes
-        if self._tried or self._of or named or not one or len(primals) != 1 or len(floats) != 1:
+        if (
+            self.tensors is not None
+            or self._tried
+            or self._of
+            or named
+            or not one
+            or len(primals) != 1
+            or len(floats) != 1
+        ):
             return
         if not self._elementwise and UPSTREAM.match(names[0]) and not PRIME.search(who_is(self._backward)):
             return
@@ -144,6 +154,7 @@ class Functions:
         randomness = Randomness()
         with randomness.forward():
             raw = run("forward", self._run_forward, primals, case.constants)
+        primals = primals if self.tensors is None else self.tensors.primals(primals)
         native, cache = split(raw, table, one_output=self._implicit)
         self.returns_cache = cache is not MISSING and cache is not None
         out = as_out(native)
@@ -159,6 +170,7 @@ class Functions:
                     return self._derivative(upstream, out, native, primals, case.constants)
                 if self._by_place:
                     return self._same_arguments(upstream, out, primals, case.constants)
+                upstream = upstream if self.tensors is None else self.tensors.upstream(upstream, native)
                 result = self._run_backward(table, upstream, primals, case.constants, native, cache, raw)
             found = assign(result, case.primals, "backward", self._order(primals, case.constants))
             if loss_inside and not isinstance(out, Mapping):
@@ -209,8 +221,13 @@ class Functions:
         return attempt(raw[n_out])
 
     def _run_forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
-        args, kwargs = arguments(self._fsig, self._places(primals, constants), {**constants, **primals})
-        return self._forward(*args, **kwargs)
+        places = self._places(primals, constants)
+
+        def attempt(values: Mapping[str, Any]) -> Any:
+            args, kwargs = arguments(self._fsig, places, values)
+            return self._forward(*args, **kwargs)
+
+        return with_tensors(self, attempt, primals, constants)
 
     def _places(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> dict[str, str]:
         return slots(self._fsig, list(primals), list(constants), who="forward", spare=self._bsig.names)

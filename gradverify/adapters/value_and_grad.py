@@ -13,6 +13,7 @@ from gradverify.adapters._bind import arguments, run, signature, slots, who_is
 from gradverify.adapters._gradients import assign, fits, scaled, spelled
 from gradverify.adapters._object_loss import LossObject
 from gradverify.adapters._seeds import Randomness
+from gradverify.adapters._tensors import Tensors, with_tensors
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
 
@@ -37,6 +38,7 @@ class ValueAndGrad:
             raise UsageError(f"value_and_grad needs a function that returns (loss, gradients), not {fn!r}")
         self._fn = fn
         self._names: list[str] | None = None
+        self.tensors: Tensors | None = None
         self.traits = frozenset({"no-upstream"})
         self.unfed: frozenset[str] = frozenset()  #: what a network is fed and gives no gradient for; after a run
         self.name = name or who_is(fn if self._object is None else type(self._object.owner), "value_and_grad")
@@ -90,6 +92,10 @@ class ValueAndGrad:
         """The loss alone."""
         return as_out(self.pick(self._seeded(given(case), case.constants)[0]), self.name)
 
+    def result(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+        """What the function returns, the loss first."""
+        return self._seeded(primals, constants)[0]
+
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """Loss and gradients in one call; the pullback multiplies the gradients by its upstream."""
         raw, order, on_it = self._seeded(given(case), case.constants)
@@ -119,7 +125,8 @@ class ValueAndGrad:
 
         def pullback(upstream: Out) -> Gradients:
             who = f"the pullback of {self.name}"
-            return assign(run(who, back, upstream), case.primals, who, order)
+            handed = upstream if self.tensors is None else self.tensors.upstream(upstream, raw[0])
+            return assign(run(who, back, handed), case.primals, who, order)
 
         return out, pullback
 
@@ -134,9 +141,14 @@ class ValueAndGrad:
         sig = signature(fn)
         fed = {n: v for n, v in primals.items() if n not in on_it}
         places = slots(sig, list(fed), list(constants), who=self.name)
-        args, kwargs = arguments(sig, places, {**constants, **fed})
         by_parameter = {p: n for n, p in places.items()}
-        return _loss_first(fn(*args, **kwargs)), [by_parameter[p] for p in sig.names if p in by_parameter], on_it
+
+        def attempt(values: Mapping[str, Any]) -> Any:
+            args, kwargs = arguments(sig, places, values)
+            return fn(*args, **kwargs)
+
+        raw = with_tensors(self, attempt, fed, constants)
+        return _loss_first(raw), [by_parameter[p] for p in sig.names if p in by_parameter], on_it
 
 
 def _loss_first(raw: Any) -> Any:

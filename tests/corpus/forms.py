@@ -346,3 +346,50 @@ def stopped(rng, bug):
             return -(a * (b.detach() if bug else b)).mean()
 
     return Net(), {"x": rng.standard_normal((5, 4))}
+
+
+@twins(
+    "torch_by_hand",
+    why="forward and backward in torch without autograd, on NumPy primals",
+    bugs={"slope": ("a for a (1 - a)", ("missing-activation-derivative",))},
+    truth=DRIVEN,
+    differs=DRIVEN,
+)
+def torch_by_hand(rng, bug):
+    import torch
+
+    def forward(x, W):
+        y = torch.sigmoid(x @ W)
+        return y, (x, W, y)
+
+    def backward(u, cache):
+        x, W, y = cache
+        d = u * y if bug else u * y * (1 - y)
+        return d @ W.T, x.T @ d
+
+    return (forward, backward), {"x": rng.standard_normal((4, 3)), "W": rng.standard_normal((3, 2))}
+
+
+@twins(
+    "torch_loss_by_hand",
+    why="one function of tensors returns the loss and its gradients",
+    bugs={"twice": ("the embedding's gradient doubled", ("scale",))},
+    truth=DRIVEN,
+    differs=DRIVEN,
+)
+def torch_loss_by_hand(rng, bug):
+    import torch
+
+    y, index = torch.tensor([0, 2, 1, 1]), torch.tensor([0, 1, 1, 3])
+
+    def loss(C, W):
+        x = C[index]
+        h = torch.tanh(x @ W)
+        lp = torch.log_softmax(h, 1)
+        d = lp.exp()
+        d[range(4), y] -= 1
+        d = d / 4 * (1 - h * h)
+        dC = torch.zeros_like(C).index_add_(0, index, d @ W.T)
+        return -lp[range(4), y].mean(), {"C": dC * (2 if bug else 1), "W": x.T @ d}
+
+    return loss, {"C": torch.tensor(rng.standard_normal((5, 3))), "W": torch.tensor(rng.standard_normal((3, 3)))}
