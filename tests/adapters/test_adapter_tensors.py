@@ -80,5 +80,5 @@ def test_numpy_code_that_fails_on_arrays_says_what_it_said_of_arrays(primals):
     def forward(x, W):
         return (x @ W).no_such_method(), None
 
-    with pytest.raises(gv.AdapterError, match="'numpy.ndarray' object has no attribute 'no_such_method'"):
+    with pytest.raises(gv.AdapterError, match=r"'numpy.ndarray' object has no attribute 'no_such_method'"):
         gv.verify((forward, pulled(1)), primals)
