@@ -17,6 +17,7 @@ EVAL = re.compile(r"_*(is_?)?(test(ing)?|eval(uation)?|inference)(_?(mode|fla?g|
 WORD = re.compile(r"_*(mode|phase)_*", re.IGNORECASE)  #: mode = "train" | "test"
 LEARNING, RESTING = ("train", "training"), ("test", "eval", "inference", "testing")
 DEPTH = 8  #: of objects and containers within each other that are looked through
+OBJECTS = 5000  #: looked at in all
 MEMBERS = 200  #: of a container: layers are not more, and data need not be searched
 
 
@@ -137,7 +138,7 @@ def _flags(
 ) -> Iterator[tuple[Any, str, tuple[Any, str]]]:
     """(object, attribute, (other value, word)) of every flag on an object and what hangs on it."""
     seen = set() if seen is None else seen
-    if depth == 0 or id(owner) in seen:
+    if depth == 0 or id(owner) in seen or len(seen) > OBJECTS:
         return
     seen.add(id(owner))
     if isinstance(owner, Mapping):

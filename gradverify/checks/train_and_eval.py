@@ -16,7 +16,7 @@ from gradverify.errors import AdapterError, Unsupported
 from gradverify.sampling import evaluate, quiet
 from gradverify.types import Adapter, Bench, Case, Measurement, Out, leaves
 
-NONE = "no train or eval mode: no flag such as training= or mode= on the object or among the constants"
+NONE = "no train or eval mode, or a mixture: no flag such as training= or mode= on the object or among the constants"
 
 
 @registry.check(
