@@ -12,6 +12,7 @@ from gradverify import registry
 from gradverify.adapters._arrays import describe, is_tensor, tensor_array
 from gradverify.adapters._gradients import assign
 from gradverify.adapters._pairs_of_reals import PairsOfReals
+from gradverify.adapters._store import holds_tensors
 from gradverify.adapters._tensors import use_tensors
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Adapter
@@ -55,8 +56,11 @@ def adapt(
             adapter = chosen.adapt(subject, **options)
         except TypeError as error:
             raise UsageError(f"{chosen.__name__} does not take these options: {error}") from error
-        if tensors and hasattr(adapter, "tensors"):
+        if tensors and (hasattr(adapter, "tensors") or hasattr(adapter, "_template")):
             use_tensors(adapter, device, dtype)
+    template = getattr(adapter, "_template", None)
+    if template is not None and template.tensors is None and holds_tensors(template.obj):
+        use_tensors(adapter, device, dtype)
     if hasattr(adapter, "prepare") and (primals or constants):  # a network's data may all be constant
         arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
         adapter.prepare(arrays, constants)

@@ -13,7 +13,7 @@ from gradverify.adapters._methods import Methods, left_on
 from gradverify.adapters._optimizer import Recorder, recorded
 from gradverify.adapters._plan import Parameter, Plan, Trial
 from gradverify.adapters._roles import RATE
-from gradverify.adapters._store import attributes, children, get
+from gradverify.adapters._store import attributes, children, get, number
 from gradverify.errors import AdapterError
 from gradverify.types import Array, Arrays, Gradients, Out, differentiable
 
@@ -44,7 +44,7 @@ def collect(
         if p.source == "recorded":
             value = noted.get(p.name)
         elif p.source == "updated":
-            value = before[p.name] - get(work, p.paths[0])
+            value = before[p.name] - number(work, p.paths[0])
         elif p.source == "returned":
             value = _within(result, p.key, methods.backward)
         else:

@@ -10,6 +10,7 @@ from typing import Any
 from gradverify.adapters._bind import TARGETS, Signature, aliases_of, arguments, hint, is_target, signature, slots
 from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import UPSTREAM, Roles, fill, roles
+from gradverify.adapters._tensors import Tensors
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Out
 
@@ -56,6 +57,7 @@ class Methods:
     implicit: bool
     by_place: bool
     order: tuple[str, ...]  #: the forward's own order of inputs and constants
+    tensors: Tensors | None = None  #: torch code: what it is handed
 
     @property
     def runs_its_own_forward(self) -> bool:
@@ -71,6 +73,9 @@ class Methods:
 
     def output(self, obj: Any, inputs: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[Any, Any]:
         """(output or loss, cache) of a forward with the values as they are."""
+        if self.tensors is not None:
+            inputs = self.tensors.primals(inputs)
+            constants = self.tensors.constants(constants, inputs)
         values = {**constants, **inputs}
         loss = _loss_callable(obj, self.loss) if self.loss else None
         if loss is not None and inputs and all(n in signature(loss).names for n in inputs):
@@ -97,6 +102,10 @@ class Methods:
         rate: Any = None,
     ) -> Any:
         """What backward returns."""
+        if self.tensors is not None:
+            inputs = self.tensors.primals(inputs)
+            constants = self.tensors.constants(constants, inputs)
+            upstream = self.tensors.upstream(upstream, out)
         fn = getattr(obj, self.backward)
         if self.by_place:
             sig = signature(fn)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import types
+import weakref
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradverify.adapters._arrays import is_tensor
+from gradverify.adapters._arrays import is_tensor, tensor_array
+from gradverify.adapters._torch import to_tensor
+from gradverify.errors import need
 from gradverify.types import Array
 
 Path: TypeAlias = tuple[tuple[str, Any], ...]  #: steps ("attribute", name) or ("item", key)
 DEPTH = 8
+_VIEWS: dict[int, tuple[Any, Array]] = {}  #: of tensors that are alive: id -> (reference, array)
 VALUE_KEYS = ("value", "val", "data", "values", "param", "array")  #: self.W.value, self.W["val"]
 PARAMETER_CONTAINERS = ("params", "parameters", "param", "weights", "theta", "variables", "p", "state")
 
@@ -49,7 +54,10 @@ def arrays(root: Any) -> dict[Path, Any]:
 
     def visit(node: Any, path: Path, above: frozenset[int]) -> None:
         for step, child in children(node).items():
-            if isinstance(child, np.ndarray):
+            if is_tensor(child):
+                if child.is_floating_point() and child.device.type == "cpu":
+                    found[(*path, step)] = _view(child)
+            elif isinstance(child, np.ndarray):
                 if child.dtype.kind in "fc":
                     found[(*path, step)] = child
             elif isinstance(child, (float, np.floating)):
@@ -61,6 +69,34 @@ def arrays(root: Any) -> dict[Path, Any]:
     return found
 
 
+def _view(tensor: Any) -> Array:
+    """A tensor as an array of the same memory; the very same array as long as it is the very same tensor."""
+    key = id(tensor)
+    kept = _VIEWS.get(key)
+    if kept is None or kept[0]() is not tensor:
+        kept = _VIEWS[key] = (weakref.ref(tensor, partial(_forget, key)), tensor_array(tensor))
+    return kept[1]
+
+
+def _forget(key: int, _: Any) -> None:
+    _VIEWS.pop(key, None)
+
+
+def holds_tensors(root: Any) -> bool:
+    """Whether the floating-point arrays on an object are torch tensors."""
+    found: list[bool] = []
+
+    def visit(node: Any, above: frozenset[int]) -> None:
+        for child in children(node).values():
+            if is_tensor(child) or isinstance(child, np.ndarray):
+                found.append(is_tensor(child))
+            elif len(above) < DEPTH and id(child) not in above and not isinstance(child, (str, bytes, int, float)):
+                visit(child, above | {id(child)})
+
+    visit(root, frozenset({id(root)}))
+    return any(found)
+
+
 def get(root: Any, path: Path) -> Any:
     """What is at ``path``; raises KeyError, IndexError, AttributeError or TypeError where nothing is."""
     for kind, key in path:
@@ -68,10 +104,18 @@ def get(root: Any, path: Path) -> Any:
     return root
 
 
+def number(root: Any, path: Path) -> Any:
+    """As ``get``; a tensor as an array of the same memory."""
+    found = get(root, path)
+    return _view(found) if is_tensor(found) else found
+
+
 def put(root: Any, path: Path, value: Any) -> None:
     """Replace what is at ``path``; tuples on the way are rebuilt."""
     *front, (kind, key) = path
     owner = get(root, tuple(front))
+    if isinstance(value, np.ndarray) and is_tensor(getattr(owner, key) if kind == "attribute" else owner[key]):
+        value = to_tensor(need("torch", "torch", "an object that holds tensors"), value)
     if kind == "attribute":
         object.__setattr__(owner, key, value)
     elif isinstance(owner, tuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradverify.adapters import _store as store
@@ -14,6 +14,7 @@ from gradverify.adapters._methods import FORWARD, LOSS, Methods, has, methods_of
 from gradverify.adapters._plan import Plan
 from gradverify.adapters._seeds import Randomness
 from gradverify.adapters._store import arrays, groups, label
+from gradverify.adapters._tensors import Tensors
 from gradverify.errors import AdapterError, UsageError
 
 
@@ -32,6 +33,7 @@ class Template:
     asked: Mapping[str, Any]
     grads: Mapping[str, Any]
     plan: Plan | None = None
+    tensors: Tensors | None = None  #: where the object holds tensors
 
     def fresh(self) -> Any:
         """A private copy, or a new one from the factory. Raises AdapterError for what cannot be copied."""
@@ -47,7 +49,8 @@ class Template:
 
     def methods(self, obj: Any, inputs: Sequence[str], constants: Mapping[str, Any]) -> Methods:
         """How ``obj`` is called."""
-        return methods_of(obj, list(inputs), list(constants), **self.asked)
+        found = methods_of(obj, list(inputs), list(constants), **self.asked)
+        return found if self.tensors is None else replace(found, tensors=self.tensors)
 
     def inputs(self, obj: Any, names: list[str], constants: list[str]) -> list[str]:
         """The primals that are fed to the forward; the others are arrays on the object."""

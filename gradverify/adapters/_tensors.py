@@ -44,9 +44,10 @@ class Tensors:
 
 
 def use_tensors(adapter: Any, device: Any = None, dtype: Any = None) -> None:
-    """From now on an adapter that has ``tensors`` hands out tensors, and is one of torch code."""
-    adapter.tensors = Tensors(device, dtype)
-    adapter.framework, adapter.device, adapter.dtype = "torch", device, adapter.tensors.dtype
+    """From now on an adapter that has ``tensors``, or whose template has, hands out tensors and is one of torch."""
+    found = Tensors(device, dtype)
+    getattr(adapter, "_template", adapter).tensors = found
+    adapter.framework, adapter.device, adapter.dtype = "torch", device, found.dtype
 
 
 def with_tensors(

@@ -19,7 +19,7 @@ from gradverify.adapters._collect import set_rates, verified_updates
 from gradverify.adapters._methods import Methods
 from gradverify.adapters._plan import Parameter, Trial
 from gradverify.adapters._seeds import Randomness
-from gradverify.adapters._store import Path, arrays, get, put, same
+from gradverify.adapters._store import Path, arrays, number, put, same
 from gradverify.errors import AdapterError, GradverifyError
 from gradverify.types import Array, Out, leaves
 
@@ -88,7 +88,7 @@ class Probe:
         outs = []
         for step in (0.0, 0.37):
             obj = self.fresh()
-            value = np.array(get(obj, paths[0])) + step
+            value = np.array(number(obj, paths[0])) + step
             for path in paths:
                 put(obj, path, value)
             outs.append(leaves(self._output(obj)))
@@ -106,9 +106,9 @@ class Probe:
         def update(rate: float) -> dict[str, Array]:
             obj = self.fresh()
             backward = self._forward(obj)
-            before = {p.name: np.array(get(obj, p.paths[0])) for p in updated}
+            before = {p.name: np.array(number(obj, p.paths[0])) for p in updated}
             backward(rate, self.constants)
-            return {p.name: before[p.name] - get(obj, p.paths[0]) for p in updated}
+            return {p.name: before[p.name] - number(obj, p.paths[0]) for p in updated}
 
         verified_updates(update, who)
 

@@ -34,7 +34,7 @@ from gradverify.adapters._ctx import is_ctx_function
 from gradverify.adapters._methods import BACKWARD, DERIVATIVE, FORWARD, LOSS, Methods, has
 from gradverify.adapters._plan import Plan
 from gradverify.adapters._seeds import Randomness
-from gradverify.adapters._store import arrays, get
+from gradverify.adapters._store import arrays, number
 from gradverify.adapters._template import Template, copied, made
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback, Run
@@ -269,7 +269,7 @@ class Layer:
             used = True
             work, result_out, saved, fed = copied(state[0], self.name) if fresh else (obj, native, cache, inputs)
             recorder, constants = optimizers.install(work, case.constants)
-            before = {p.name: np.array(get(work, p.paths[0])) for p in plan.parameters if p.source == "updated"}
+            before = {p.name: np.array(number(work, p.paths[0])) for p in plan.parameters if p.source == "updated"}
             if in_place:
                 set_rates(work, 1.0)
             with randomness.forward() if methods.runs_its_own_forward else randomness.pullback():

@@ -82,3 +82,50 @@ def test_numpy_code_that_fails_on_arrays_says_what_it_said_of_arrays(primals):
 
     with pytest.raises(gv.AdapterError, match=r"'numpy.ndarray' object has no attribute 'no_such_method'"):
         gv.verify((forward, pulled(1)), primals)
+
+
+class Linear:
+    """Tensors as parameters, gradients in attributes."""
+
+    def __init__(self, factor=1):
+        draw = torch.Generator().manual_seed(0)
+        self.W, self.b = torch.randn(3, 2, generator=draw), torch.randn(2, generator=draw)
+        self.factor = factor
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, d):
+        self.dW, self.db = self.x.T @ d, self.factor * d.sum(0)
+        return d @ self.W.T
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_an_object_that_holds_tensors_is_driven_with_tensors(rng, factor):
+    report = gv.verify(Linear(factor), {"x": rng.standard_normal((4, 3)).astype(np.float32)})
+    wrong = {f.facts.get("primal") for f in report.findings if f.verdict == "fail"}
+    assert wrong == (set() if factor == 1 else {"b"})
+
+
+def test_the_objects_own_tensors_are_never_changed(rng):
+    layer = Linear()
+    before = layer.W.clone()
+    gv.verify(layer, {"x": rng.standard_normal((4, 3)).astype(np.float32)})
+    assert torch.equal(layer.W, before)
+    assert not layer.W.requires_grad
+    assert not hasattr(layer, "x")
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_an_object_without_parameters_is_given_the_tensors_that_the_caller_has(factor):
+    class Tanh:
+        def forward(self, x):
+            self.y = torch.tanh(x)
+            return self.y
+
+        def backward(self, d):
+            return factor * d * (1 - self.y**2)
+
+    report = gv.verify(Tanh(), {"x": torch.randn(4, 3, dtype=torch.float64)})
+    assert report.verdict == ("pass" if factor == 1 else "fail")
