@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import gradverify as gv
 from gradverify import registry
 from gradverify.types import Case
 from tests.bench import NumpyBench, Pair, bench, supported, wrong
@@ -183,3 +184,28 @@ def test_a_backward_that_raises_for_one_layout_says_which():
     with pytest.raises(ValueError, match="not contiguous") as error:
         measured("upstream-layouts", affine_bench(picky))
     assert "Fortran" in error.value.__notes__[0]
+
+
+def test_a_mask_drawn_in_memory_order_is_another_mask_and_no_bug():
+    import torch
+
+    class Dropout(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mask = (torch.rand_like(x) > 0.4).to(x.dtype)
+            return x * ctx.mask
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.mask
+
+    found = gv.verify(Dropout, {"x": X}, checks=["primal-layouts"]).findings
+    assert {f.verdict.value for f in found if f.check == "primal-layouts"} == {"pass"}
+
+
+def test_a_forward_that_reads_in_memory_order_draws_nothing_and_is_measured_as_wrong():
+    def forward(x, W, b):
+        seen = x.ravel(order="K").reshape(x.shape)
+        return seen**2, seen
+
+    assert wrong(registry.check["primal-layouts"].item(affine_bench(lambda u, seen: {"x": 2 * u * seen}, forward)))
