@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, pair
+from gradverify.causes._tools import Pair, experiment, float_primals, pair
 from gradverify.types import Cause, Evidence, Measurement
+
+STEP, SHARE = 1e-5, 0.02  #: relative, to see whether the error jitters: its second difference against the error
 
 
 @registry.cause("dtype")
@@ -33,16 +35,25 @@ def dtype(m: Measurement, ev: Evidence) -> Cause | None:
             )
             if stored:
                 return _cause(f"every entry of got is a {np.dtype(kind)} number, and {size}", 0.96)
-            if kind is np.float32 and np.mean(p.wrong) > 0.5 and _falls_either_way(p):
+            if kind is np.float32 and np.mean(p.wrong) > 0.5 and _jitters(p, ev):
                 return _cause(size, 0.45)
     return None
 
 
-def _falls_either_way(p: Pair) -> bool:
-    """Rounding makes some entries larger and some smaller; an epsilon or a coarse constant moves them all alike."""
-    clear = p.wrong & p.signal
-    up = np.abs(p.got[clear]) > np.abs(p.want[clear])
-    return up.size < 4 or bool(np.any(up) and not np.all(up))
+def _jitters(p: Pair, ev: Evidence) -> bool:
+    """Rounding changes from point to point; an epsilon or a coarse constant is wrong by the same amount beside it."""
+    rng = np.random.default_rng(0)
+    own = float_primals(ev)
+    step = {
+        k: STEP * np.maximum(np.abs(v), np.sqrt(np.mean(v**2))) * rng.choice([-1.0, 1.0], v.shape)
+        for k, v in own.items()
+    }
+    runs = [experiment(ev, {k: own[k] + t * step[k] for k in own}) for t in (-1.0, 0.0, 1.0)]
+    seen = [np.asarray(r[p.name], dtype=float) for r in runs if r is not None and r.get(p.name) is not None]
+    if len(seen) < 3 or len({s.shape for s in seen}) > 1:
+        return False
+    bend = np.abs(seen[0] + seen[2] - 2 * seen[1])
+    return bool(np.max(bend) > SHARE * np.max(np.abs(p.got - p.want)))
 
 
 def _cause(evidence: str, confidence: float) -> Cause:
