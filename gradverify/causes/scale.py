@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 
@@ -50,8 +50,10 @@ def _by_slice(m: Measurement, ev: Evidence) -> Cause | None:
     p = pair(m, ev)
     if p is None or not p.alike or p.got.ndim < 2:
         return None
-    for axis, n in enumerate(p.want.shape):
-        got, want, tol = (np.moveaxis(a, axis, 0).reshape(n, -1) for a in (p.got, p.want, p.tol))
+    for axes in (c for k in range(1, p.want.ndim) for c in combinations(range(p.want.ndim), k)):
+        first = range(len(axes))
+        n = int(np.prod([p.want.shape[a] for a in axes]))
+        got, want, tol = (np.moveaxis(a, axes, first).reshape(n, -1) for a in (p.got, p.want, p.tol))
         clear = np.abs(want) > 8 * tol
         top = np.sum(np.where(clear, got * want, 0.0), axis=1)
         below = np.sum(np.where(clear, want * want, 0.0), axis=1)
@@ -62,10 +64,11 @@ def _by_slice(m: Measurement, ev: Evidence) -> Cause | None:
         near = np.abs(got - factors[:, None] * want) <= tol * np.maximum(1.0, np.abs(factors))[:, None]
         if not np.all(near) or np.ptp(factors[said]) == 0 or _parallel(want[said], tol[said]):
             continue
+        of = " and ".join(map(str, axes))
         low, high = float(np.min(factors[said])), float(np.max(factors[said]))
         return Cause(
             name="scale",
-            evidence=f"got / want is one number for every index of axis {axis}, between {low:.6g} and {high:.6g}"
+            evidence=f"got / want is one number for every index of axis {of}, between {low:.6g} and {high:.6g}"
             f"{_by_what(factors, said, ev)}, in all {got.size} entries",
             suggestion="look for a weight, a count or an epsilon that forward has and backward has not, or has twice",
             confidence=0.7,
