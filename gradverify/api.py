@@ -77,7 +77,9 @@ def verify(
         unjudged=unjudged,
         repeat=repeat or _repeat(adapter, seed),
     )
+    before = _fingerprints(case)
     findings = _only(list(runner.run(plan)), wanted)
+    _unwritten(before, _fingerprints(case), adapter)
     return Report.of(findings, seconds=time.perf_counter() - start, seed=seed, level=level, adapter=adapter.name)
 
 
@@ -111,6 +113,20 @@ def _usable(case: Case, adapter: Adapter) -> None:
         if differentiable(v) and np.isnan(np.sum(v)) and np.isnan(v).any():  # the sum alone is quick: infinities too
             at = tuple(int(i) for i in np.argwhere(np.isnan(v))[0])
             raise UsageError(f"primal {k!r} is NaN at {at}: there is no derivative there; give finite numbers")
+
+
+def _fingerprints(case: Case) -> dict[str, float]:
+    """A number for each primal that is a view of the caller's array, which another value gives away."""
+    return {k: float(np.sum(v, dtype=float)) for k, v in case.primals.items() if v.base is not None}
+
+
+def _unwritten(before: Mapping[str, float], after: Mapping[str, float], adapter: Adapter) -> None:
+    for k, number in before.items():
+        if number != after[k] and not np.isnan(number):
+            raise AdapterError(
+                f"{adapter.name} wrote to the array that was given as {k!r} while it was judged (large arrays are not "
+                f"copied first): work on a copy, or give {k}.copy()"
+            )
 
 
 def _known_oracles(names: Sequence[str] | None) -> tuple[str, ...] | None:

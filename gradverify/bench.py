@@ -132,8 +132,12 @@ class LiveBench:
             return dict(self.run().pullback(upstream))
         if self._gradients is None:
             run, self._first = self._first or self.run(), None
-            found = run.pullback(_writable(self.upstream))
-            self._gradients = {k: None if g is None else np.array(g, copy=True) for k, g in found.items()}
+            found = dict(run.pullback(_writable(self.upstream)))
+            del run  # what forward was given and kept is not held beside the copies
+            self._gradients = {}
+            for k in list(found):
+                g = found.pop(k)
+                self._gradients[k] = None if g is None else np.array(g, copy=True)
         return self._gradients
 
     def gradients_at(self, case: Case) -> Gradients:

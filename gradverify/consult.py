@@ -23,6 +23,7 @@ from gradverify.oracles.finite_differences import FiniteDifferences
 from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
+from gradverify.stacking import Stacked
 from gradverify.tally import Columns, largest, outside
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
@@ -35,6 +36,7 @@ FEW = 3  #: so many where the trace met no kink, or another primal has already s
 SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences of every entry may cost
 DIRECTIONS = {"quick": 1, "standard": 1, "thorough": 4}
 SAMPLED = 4096  #: entries whose median stands for that of all
+LARGE_CASE = 256 << 20  #: bytes of primals from which differences along directions answer alone
 DEAR = 2e-3  #: seconds a forward: from here on what is clear after one run is not asked again
 MET = 1e-7  #: of the root mean square contribution: differences this close to an autodiff have met it
 
@@ -77,6 +79,7 @@ class Consultation:
         self.adapter, self.case, self.level, self.seed = adapter, case, level, seed
         self.rounding, self.gradients, self.eps, self.oracles = measured, gradients, eps, oracles
         self.forward = Forward(adapter, case)
+        self.forward.many = Stacked(self.forward).along
         self.names = list(self.forward.names)
         self.missing = {k for k in self.names if got.get(k) is None}
         unfed = self.missing & set(getattr(adapter, "unfed", ()))
@@ -143,7 +146,7 @@ class Consultation:
         oracle = TorchAutograd()
         if not self.allows(oracle.name):
             return None
-        reason = oracle.supports(self.adapter, self.case)
+        reason = oracle.supports(self.adapter, self.case) or self._too_large()
         if not reason:
             try:
                 self.autodiff = oracle.gradient(self.adapter, self.case, self.forward.out)
@@ -159,6 +162,13 @@ class Consultation:
             self.autodiff = None
             return None
         return answers
+
+    def _too_large(self) -> str:
+        """Why an autodiff is not asked unless by name: it holds everything twice in float64."""
+        size = sum(v.nbytes for v in self.case.primals.values())
+        if self.oracles is not None or self.level == "thorough" or size < LARGE_CASE:
+            return ""
+        return f"primals of {size / 2**20:.0f} MB: autodiff would hold several float64 copies; ask for it by name"
 
     def _confirmed(self, answers: Mapping[str, Answer]) -> bool:
         """Differences along random directions must agree with the autodiff, or it is not believed."""

@@ -72,7 +72,8 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
     tangent = line.tangent
     assert isinstance(tangent, Direction)  # as measure() makes them
     said, size = tangent.times(c.got)
-    central, agrees = met(line, said, few=few)
+    rounding = ROUNDINGS * max(c.eps[k] for k in tangent) * size
+    central, agrees = met(line, said, slack=rounding, few=few)
     value, error, lower, upper = central.value, central.error, central.value, central.value
     if not central.error <= SMOOTH * size or (kinks and not agrees):
         slopes = c.differences.on(line, accept=1e-7 * size)
@@ -84,13 +85,13 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
                 max(upper, 0.0),
             )  # many kinks: no slope at any is a choice
     error = error if np.isfinite(error) else np.nan
-    one = float(error / size * np.sqrt(tangent.entries)) if size > 0 else float("nan")
+    one = float((error + rounding) / size * np.sqrt(tangent.entries)) if size > 0 else float("nan")
     return Measurement(
         of=of,
         got=np.asarray(said),
         want=Estimate(value=np.asarray(value), error=np.asarray(error)),
         oracle="finite-differences",
-        rounding=ROUNDINGS * max(c.eps[k] for k in tangent) * size,
+        rounding=rounding,
         scale=size,
         ask=max(*(c.eps[k] for k in tangent), c.forward.eps) ** 0.25,
         lower=np.asarray(lower),
@@ -245,6 +246,15 @@ def _rounding(c: Consultation, name: str, flat: Array, want: Array) -> Array | f
     return np.maximum(c.rounding(name, wide.reshape(got.shape)), 0.0)
 
 
+def _by_a_factor(got: Array, want: Array) -> tuple[str, ...]:
+    """What the entries that were looked at have in common."""
+    with np.errstate(all="ignore"):
+        ratio = got.astype(float) / want
+    if got.size < 2 or not np.all(np.isfinite(ratio)) or np.ptp(ratio) > 1e-4 * abs(ratio[0]):
+        return ()
+    return (f"these entries are {ratio[0]:.6g} times what they should be",)
+
+
 def _entries(c: Consultation, name: str, flat: Array, where: str, known: Measurement | None = None) -> Measurement:
     """The gradient of a primal as far as these entries of it were measured; the others are not known."""
     got = c.got[name]
@@ -276,6 +286,6 @@ def _entries(c: Consultation, name: str, flat: Array, where: str, known: Measure
         scale=float(np.max(finite, initial=0.0)),
         lower=lower,
         upper=upper,
-        notes=(f"found by halving: wrong at {said}; {where}",),
+        notes=(f"found by halving: wrong at {said}; {where}", *_by_a_factor(got.ravel()[flat], value.ravel()[flat])),
         facts={"primal": name, "entries": entries, "where": where},
     )

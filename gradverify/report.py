@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -131,13 +132,19 @@ def environment() -> dict[str, Any]:
             versions[name] = str(getattr(module, "__version__", "unknown"))
     return {
         **versions,
-        "platform": platform.platform(),
+        "platform": _platform(),
         "device": "cpu",
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
+@functools.cache
+def _platform() -> str:
+    return platform.platform()
+
+
+@functools.cache
 def _version() -> str:
     try:
         return metadata.version("gradverify")

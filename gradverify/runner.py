@@ -215,10 +215,10 @@ def _spread(bench: LiveBench) -> tuple[float, float]:
     first = leaves(bench.out) if bench.truth is bench.adapter else values[0]
     spread, size = 0.0, 0.0
     for k, v in first.items():
-        a = np.asarray(v, dtype=complex)
+        a = np.asarray(v, dtype=complex if np.iscomplexobj(v) else float)
         size = max(size, float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0)))
         for other in values:
-            b = np.asarray(other[k], dtype=complex)
+            b = np.asarray(other[k], dtype=complex if np.iscomplexobj(other[k]) else float)
             with np.errstate(invalid="ignore"):
                 apart = np.abs(a - b) if a.shape == b.shape else np.array(np.inf)
             spread = max(spread, float(np.max(apart[~np.isnan(apart)], initial=0.0)))

@@ -72,7 +72,7 @@ class _Handed(Case):
     def thawed(self) -> dict[str, Array]:
         """The arrays themselves, the first time; made anew for an adapter that tries a second way to call."""
         fresh = {**self.fresh} or self.again()
-        self.fresh.clear()
+        self.fresh.clear()  # whoever drops what it was handed frees the memory, but for the views in ``primals``
         return {k: fresh[k] if k in fresh else np.array(v, order="K", subok=True) for k, v in self.primals.items()}
 
 
@@ -119,6 +119,8 @@ class Forward:
         self.floor: float | None = None  #: absolute noise of phi, once measured
         self.evaluations = 0
         self.seconds = 0.0
+        #: (primal, flat indices (n,), steps (n, s)) -> as ``along`` for single entries, where they can be moved together
+        self.many: Callable[[str, Array, Array], tuple[Array, Array]] | None = None
         self._origin: Array | None = None
         self._out: Out | None = None
         self._widened = False
@@ -189,7 +191,8 @@ class Forward:
     def origin(self) -> Array:
         """The flattened output at the case itself, evaluated once."""
         if self._origin is None:
-            self._origin = self.vector()
+            with quiet():
+                self._origin = self._vector(self._handed(self._widened_all), at_origin=True)
         return self._origin
 
     @property
@@ -249,10 +252,19 @@ class Forward:
 
     def _beside(self, tangent: Mapping[str, Array], t: float) -> Case:
         """The case at base + t * tangent, for one run."""
-        fresh = self.moved(tangent, t)
+        return self._handed(lambda: self.moved(tangent, t))
+
+    def _widened_all(self) -> dict[str, Array]:
+        """Every primal in an array of its own, at the precision that it is sampled in."""
+        given = self._given.primals
+        return {k: widened(v) if self.wide and differentiable(v) else np.array(v) for k, v in given.items()}
+
+    def _handed(self, make: Callable[[], dict[str, Array]]) -> Case:
+        """A case for one run, which is handed the very arrays that are made for it."""
+        fresh = make()
         primals = {k: _read_only(fresh[k]) if k in fresh else self.base[k] for k in self._given.primals}
         plain = {f: getattr(self._given, f) for f in PLAIN}
-        return _Handed(primals=primals, fresh=fresh, again=lambda: self.moved(tangent, t), **plain)
+        return _Handed(primals=primals, fresh=fresh, again=make, **plain)
 
 
 def _read_only(array: Array) -> Array:

@@ -32,10 +32,18 @@ class Verdict(enum.StrEnum):
     ERROR = "error"
 
 
+#: bytes from which an array is not copied to be kept: ``verify`` makes sure that nobody writes to it meanwhile
+LARGE = 64 << 20
+
+
 def frozen(array: npt.ArrayLike) -> Array:
-    """A read-only private copy; memory order and ndarray subclass are kept."""
+    """A read-only private copy; memory order and ndarray subclass are kept. A large array is not copied but viewed."""
     if type(array) is np.ndarray and not array.flags.writeable and array.base is None:
         return array  # frozen before: nobody holds a writable view of it
+    if isinstance(array, np.ndarray) and array.nbytes >= LARGE:
+        view = array.view()
+        view.flags.writeable = False
+        return view
     copy = np.array(array, copy=True, order="K", subok=True)
     copy.flags.writeable = False
     return copy

@@ -79,18 +79,19 @@ class Line:
         return Central(value, error, rounding)
 
 
-def met(line: Line, said: float, *, few: bool = False) -> tuple[Central, bool]:
+def met(line: Line, said: float, *, slack: float = 0.0, few: bool = False) -> tuple[Central, bool]:
     """The slope as far as it takes to tell whether it is ``said``, and whether it is.
 
     Where the first samples come out within one rounding of ``said`` they are not asked to agree with each other.
-    few  begin with four samples at small steps, which carry more rounding
+    slack  what ``said`` may be off by its own rounding
+    few    begin with four samples at small steps, which carry more rounding
     """
     for first in (line.two, line.four) if few else (line.four,):
         seen = first()
         gap = abs(seen.value - said)
-        if gap <= seen.noise / ROUNDING:
-            return Central(said, seen.noise + gap, seen.noise), True
+        if gap <= seen.noise / ROUNDING + slack:
+            return Central(said, seen.noise + max(0.0, gap - slack), seen.noise), True
         if gap > HOPELESS * seen.error:
             return seen, False
     finer = line.eight()
-    return finer, abs(finer.value - said) <= finer.error
+    return finer, abs(finer.value - said) <= finer.error + slack

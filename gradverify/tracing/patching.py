@@ -62,14 +62,22 @@ def belongs_to_a_user(name: str, path: str | None) -> bool:
     return "site-packages" not in (path or "")
 
 
-def namespaces(call: Any) -> Iterator[Any]:
-    """The globals of the user's modules and of the functions that ``call`` is made of, and the cells of closures."""
+@functools.lru_cache(maxsize=1)
+def users_modules(_: tuple[int, ...]) -> list[dict[str, Any]]:
+    """The globals of the user's modules, looked for again only when other modules are loaded (their ids)."""
+    found = []
     for name, module in list(sys.modules.items()):
         names = getattr(module, "__dict__", None)
         if isinstance(names, dict):
             path = names.get("__file__")
             if belongs_to_a_user(name, path if isinstance(path, str) else None):
-                yield names
+                found.append(names)
+    return found
+
+
+def namespaces(call: Any) -> Iterator[Any]:
+    """The globals of the user's modules and of the functions that ``call`` is made of, and the cells of closures."""
+    yield from users_modules(tuple(map(id, list(sys.modules.values()))))
     seen: set[int] = set()
     queue: list[tuple[Any, int]] = [(call, 0)]
     while queue:
