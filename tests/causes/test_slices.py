@@ -106,3 +106,19 @@ def test_a_derivative_of_tanh_that_is_almost_right_is_named(rng, written):
         {"x": rng.standard_normal((4, 3)), "W": rng.standard_normal((3, 2))},
     )
     assert report.causes[0] == "missing-activation-derivative"
+
+
+def test_an_argument_in_place_of_the_activation_is_named(rng):
+    def forward(x, W1, W2):
+        z = x @ W1
+        return np.tanh(z) @ W2, (x, z, W1, W2)
+
+    def backward(u, cache):
+        x, z, W1, W2 = cache
+        d = u @ W2.T * (1 - np.tanh(z) ** 2)
+        return d @ W1.T, x.T @ d, z.T @ u
+
+    draw = rng.standard_normal
+    report = gv.verify((forward, backward), {"x": draw((5, 3)), "W1": draw((3, 4)), "W2": draw((4, 2))})
+    assert report.causes[0] == "off-by-one-layer"
+    assert "the argument of tanh in place of its value" in str(report)

@@ -28,6 +28,7 @@ def edits(network: Network) -> Iterator[Edit]:
             if other is not None and network.arriving.get(node, [None])[0] is not None:
                 factors = [f for n in near if (f := _factor(network, n, 1 - side)) is not None]
                 yield from _product(network, node, side, other, factors)
+                yield from _before_activation(network, node, side, other)
     for node in network.nodes:
         name = node.name()
         if name in ("MmBackward0", "MulBackward0") and len(network.live(node)) > 1:
@@ -69,6 +70,17 @@ def _product(network: Network, node: Node, side: int, other: Tensor, near: list[
             if value.shape == other.shape and not torch.equal(value, other):
                 said = f"the {its} factor of the neighbouring product{words}"
                 yield new("off-by-one-layer", said, f"neighbour{words}", node, i, through(left, value))
+
+
+def _before_activation(network: Network, node: Node, side: int, other: Tensor) -> Iterator[Edit]:
+    """The argument of an activation where its value should stand: dW = delta.T @ z for delta.T @ a."""
+    its = "right" if side == 0 else "left"
+    for mark in network.marks:
+        fits = mark.x.shape == mark.y.shape == other.shape and not torch.equal(mark.x, mark.y)
+        if fits and torch.equal(mark.y.detach(), other):
+            words = f"the argument of {mark.name} in place of its value as the {its} factor"
+            rule = through(side == 0, mark.x.detach())
+            yield new("off-by-one-layer", words, f"argument {mark.name}", node, MATRIX[node.name()][0][side], rule)
 
 
 def _one_row(node: Node, i: int, a: Tensor) -> Iterator[Edit]:
