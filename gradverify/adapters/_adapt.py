@@ -36,6 +36,8 @@ def adapt(
     Raises AdapterError that lists what is accepted, with an example each.
     """
     primals, constants = primals or {}, constants or {}
+    if dtype is None and any(str(getattr(v, "dtype", "")) == "torch.bfloat16" for v in primals.values()):
+        dtype = "bfloat16"  # which NumPy lacks: the arrays of the case hold these numbers as float32
     adapter = subject
     if isinstance(subject, type) or not callable(getattr(subject, "vjp", None)) or not hasattr(subject, "name"):
         kinds = [e.item for e in registry.adapter.entries() if hasattr(e.item, "accepts")]
@@ -62,7 +64,7 @@ def adapt(
     if template is not None and template.tensors is None and holds_tensors(template.obj):
         use_tensors(adapter, device, dtype)
     if hasattr(adapter, "prepare") and (primals or constants):  # a network's data may all be constant
-        arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
+        arrays = {k: tensor_array(v) if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
         adapter.prepare(arrays, constants)
     own: Mapping[str, Any] = getattr(adapter, "parameters", dict)() if primals or constants else {}
     wide = frozenset(k for k, v in {**own, **primals}.items() if _is_complex(v))
@@ -76,7 +78,7 @@ def _by_hand(function: Any, primals: Mapping[str, Any], constants: Mapping[str, 
         return False
     trial = registry.adapter["value_and_grad"].item.adapt(function)
     use_tensors(trial)
-    arrays = {k: v.detach().cpu().numpy() if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
+    arrays = {k: tensor_array(v) if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
     try:
         raw = trial.result({k: np.array(v) for k, v in arrays.items()}, constants)
         loss, found = raw[0], raw[1] if len(raw) == 2 else tuple(raw[1:])
