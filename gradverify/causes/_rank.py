@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from gradverify import registry
 from gradverify.causes._tools import Asked
 from gradverify.types import Array, Cause, Evidence, Measurement
@@ -31,6 +33,7 @@ LESS_SPECIFIC = {
     "stale-state": {"accumulated"},
     "nondeterministic": {"accumulated"},
 }
+FLOAT32 = 32 * 2.0**-23  #: rounding of single precision inside code that says double
 LAST = frozenset({"noise"})  #: said only when nothing else is
 
 
@@ -53,7 +56,20 @@ def name_causes(m: Measurement, ev: Evidence) -> tuple[Cause, ...]:
     sure = {c.name: c.confidence for c in found}
     kept = [c for c in found if not any(sure.get(n, 0.0) >= c.confidence for n in LESS_SPECIFIC.get(c.name, ()))]
     kept = [c for c in kept if c.name not in LAST] or kept
+    if not kept and (coarse := _in_float32(m)) is not m:
+        return name_causes(coarse, replace(ev, what_if=None))
     return tuple(sorted(kept, key=lambda c: (-c.confidence, c.name)))
+
+
+def _in_float32(m: Measurement) -> Measurement:
+    """The measurement with the rounding of float32, where what is wrong is far more than that."""
+    got, want = np.asarray(m.got), np.asarray(m.want.value)
+    if got.shape != want.shape or not got.size or not np.all(np.isfinite(got)) or not np.all(np.isfinite(want)):
+        return m
+    rounding = FLOAT32 * float(np.max(np.abs(want)))
+    if float(np.max(m.rounding)) >= rounding or float(np.max(np.abs(got - want))) < 1e3 * rounding:
+        return m
+    return replace(m, rounding=rounding)
 
 
 class _Once:

@@ -32,7 +32,7 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     if not n:
         return None
     c = float(np.sum(p.got[clear] * p.want[clear]) / np.sum(p.want[clear] ** 2))
-    if not c or not np.isfinite(c) or not p.is_(c * p.want, c):
+    if not c or not np.isfinite(c) or not p.is_(c * p.want, 4 * max(1.0, abs(c))):
         return None
     meaning = _meaning(c, ev)
     if n < 3 and not meaning and number(abs(c)) not in NICE:
