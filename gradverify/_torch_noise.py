@@ -18,11 +18,14 @@ EXACT = frozenset(
 
 
 class TorchNoise(TorchDispatchMode):  # type: ignore[misc]  # torch is optional, so mypy follows none of it
-    """Every floating result r of an operation that rounds becomes r (1 + eps xi), xi uniform in [-1, 1]."""
+    """Every floating result r of an operation that rounds becomes r (1 + eps xi), xi uniform in [-1, 1].
 
-    def __init__(self, seed: int, amplitude: float) -> None:
+    eps is that of r's dtype times ``amplitude``, never more than ``coarsest`` times ``amplitude``.
+    """
+
+    def __init__(self, seed: int, amplitude: float, coarsest: float = 1.0) -> None:
         super().__init__()
-        self.seed, self.amplitude = seed, amplitude
+        self.seed, self.amplitude, self.coarsest = seed, amplitude, coarsest
         self.generators: dict[Any, torch.Generator] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -43,5 +46,5 @@ class TorchNoise(TorchDispatchMode):  # type: ignore[misc]  # torch is optional,
         if generator is None:
             generator = self.generators[x.device] = torch.Generator(x.device).manual_seed(self.seed)
         xi = torch.rand(x.shape, generator=generator, device=x.device, dtype=torch.float32) * 2 - 1
-        eps = torch.finfo(x.dtype).eps * self.amplitude
+        eps = min(torch.finfo(x.dtype).eps, self.coarsest) * self.amplitude
         return (x.double() * (1 + eps * xi.double())).to(x.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 from gradverify.bench import LiveBench
 from gradverify.counterfactuals import Found, Known, what_if
 from gradverify.errors import GradverifyError
-from gradverify.types import Arrays, Evidence, Gradients, Out
+from gradverify.types import Arrays, Estimate, Evidence, Gradients, Measurement, Out
 
 _KEPT: WeakKeyDictionary[Any, list[Found]] = WeakKeyDictionary()
 
@@ -21,7 +21,7 @@ def evidence_of(bench: LiveBench, check: str) -> Evidence:
     """Everything that is known about a failing check on this bench."""
     got = bench.gradients()
     measured = {str(m.facts.get("primal")): m for m in bench.settled()} if bench.consultation else {}
-    want = {k: m.want for k, m in measured.items() if k in bench.case.primals}
+    want = {k: m.want for k, m in measured.items() if k in bench.case.primals and whole(m)}
     rounding = {k: float(np.max(m.rounding, initial=0.0)) for k, m in measured.items() if k in want}
     known_apart = bench.consultation.autodiff.gradients if bench.consultation and bench.consultation.autodiff else {}
     for k, said in known_apart.items():  # judged along directions only: entry by entry it is evidence, no judgement
@@ -48,6 +48,24 @@ def evidence_of(bench: LiveBench, check: str) -> Evidence:
         gradients=lambda primals, upstream: _gradients(bench, primals, upstream),
         what_if=played if bench.consultation and bench.consultation.autodiff else lambda: _cut(bench),
     )
+
+
+def whole(m: Measurement) -> bool:
+    """Whether at least half of the entries of a measurement are known."""
+    return bool(2 * np.count_nonzero(np.isfinite(m.want.error)) >= m.want.error.size)
+
+
+def told(m: Measurement) -> Measurement:
+    """A measurement that knows a few entries of an array only, as one of these entries."""
+    if whole(m) or m.got.shape != m.want.value.shape:
+        return m
+    known = np.isfinite(m.want.error)
+    parts: dict[str, Any] = {
+        k: np.asarray(v)[known] for k in ("got", "lower", "upper") if (v := getattr(m, k)) is not None
+    }
+    rounding = np.broadcast_to(np.asarray(m.rounding, dtype=float), known.shape)[known]
+    want = Estimate(value=m.want.value[known], error=m.want.error[known])
+    return replace(m, **parts, want=want, rounding=rounding, facts={k: v for k, v in m.facts.items() if k != "primal"})
 
 
 def _cut(bench: LiveBench) -> Iterator[Found]:

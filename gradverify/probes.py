@@ -228,7 +228,7 @@ def _holds(search: Mismatch, where: Array, mismatch: float, doubt: float) -> boo
 def _some(flat: Array, first: int, c: Consultation, *more: int) -> Array:
     """The entries that are known and a few others of a set."""
     known = [first, *more]
-    others = np.setdiff1d(flat, known)
+    others = flat[~np.isin(flat, known)]
     rng = rng_for(c.seed, c.case.name, "some")
     return np.concatenate([known, rng.choice(others, min(LOCATED - len(known), others.size), replace=False)])
 

@@ -42,9 +42,10 @@ EXACT = frozenset(
 
 
 class Noisy(np.ndarray):
-    """An array whose floating-point operations round at random. ``amplitude`` and ``rng`` are set by ``noise``."""
+    """An array whose floating-point operations round at random; ``noise`` says how."""
 
     amplitude = 1.0
+    coarsest = 1.0
     rng = np.random.default_rng(0)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -80,17 +81,21 @@ def _plain(x: Any) -> Any:
     return x.view(np.ndarray) if isinstance(x, Noisy) else x
 
 
+def _spacing(dtype: np.dtype[Any]) -> float:
+    return min(float(np.finfo(dtype).eps), Noisy.coarsest) * Noisy.amplitude
+
+
 def perturb(x: Array) -> None:
     """One random rounding of every entry, in place."""
     if x.dtype.kind in "fc" and x.size:
-        eps = np.finfo(x.dtype).eps * Noisy.amplitude
+        eps = _spacing(x.dtype)
         x *= (1.0 + eps * Noisy.rng.uniform(-1, 1, x.shape)).astype(x.real.dtype)
 
 
 def _noisy(result: Any) -> Any:
     if isinstance(result, np.generic) and result.dtype.kind in "fc":
         scalar: Any = result
-        return type(scalar)(scalar * (1.0 + np.finfo(scalar.dtype).eps * Noisy.amplitude * Noisy.rng.uniform(-1, 1)))
+        return type(scalar)(scalar * (1.0 + _spacing(scalar.dtype) * Noisy.rng.uniform(-1, 1)))
     if isinstance(result, np.ndarray) and result.dtype.kind in "fc":
         own = result if result.base is None and result.flags.writeable else result.copy()
         perturb(own)
@@ -99,20 +104,23 @@ def _noisy(result: Any) -> Any:
 
 
 @contextlib.contextmanager
-def noise(rng: np.random.Generator, amplitude: float, framework: str) -> Iterator[None]:
-    """Round at random inside: ``Noisy`` arrays by themselves, torch operations through a dispatch mode."""
-    before = Noisy.rng, Noisy.amplitude
-    Noisy.rng, Noisy.amplitude = rng, amplitude
+def noise(rng: np.random.Generator, amplitude: float, framework: str, coarsest: float = 1.0) -> Iterator[None]:
+    """Round at random inside: ``Noisy`` arrays by themselves, torch operations through a dispatch mode.
+
+    coarsest  no operation is rounded more than this: float32 inside code that says float64 is no rounding of float64
+    """
+    before = Noisy.rng, Noisy.amplitude, Noisy.coarsest
+    Noisy.rng, Noisy.amplitude, Noisy.coarsest = rng, amplitude, coarsest
     try:
         if framework == "torch":
             from gradverify._torch_noise import TorchNoise
 
-            with TorchNoise(int(rng.integers(2**31)), amplitude):
+            with TorchNoise(int(rng.integers(2**31)), amplitude, coarsest):
                 yield
         else:
             yield
     finally:
-        Noisy.rng, Noisy.amplitude = before
+        Noisy.rng, Noisy.amplitude, Noisy.coarsest = before
 
 
 class Spread:
@@ -173,7 +181,7 @@ class Spread:
                 base = self._gradients(self._case)  # not ``got``: what differs from run to run is state, not rounding
                 self._base = {k: None if g is None else np.array(g) for k, g in base.items()}
             try:
-                with noise(self._rng, amplitude, self._framework):
+                with noise(self._rng, amplitude, self._framework, max(self._eps.values(), default=1.0)):
                     again = self._gradients(_jittered(self._case, self._framework))
             except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: nothing is learned)
                 return

@@ -12,7 +12,7 @@ import numpy as np
 from gradverify import blind, points, registry
 from gradverify.bench import LiveBench
 from gradverify.errors import AdapterError, GradverifyError, Unsupported, UsageError
-from gradverify.evidence import evidence_of
+from gradverify.evidence import evidence_of, told
 from gradverify.judge import judge
 from gradverify.registry import Entry
 from gradverify.types import Adapter, Case, Cause, Check, Finding, Measurement, Verdict, leaves, like, rng_for
@@ -158,7 +158,7 @@ def _judged(
 
         bench.explained += 1
         try:
-            causes = name_causes(m, evidence_of(bench, entry.name))
+            causes = name_causes(told(m), evidence_of(bench, entry.name))
         except Exception as error:  # noqa: BLE001  (a recogniser that stumbles must not turn a fail into an error)
             m = replace(m, notes=(*m.notes, f"no cause was looked for to the end: {type(error).__name__}: {error}"))
     elif verdict.verdict is Verdict.PASS and entry.name == VALUE:

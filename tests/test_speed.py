@@ -48,11 +48,11 @@ def one_entry(gradients):
     g[np.argsort(np.abs(g))[g.size // 2]] *= 1 + 1e-5
 
 
-@pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
-def test_a_large_network_is_verified_in_tens_of_forwards(oracles):
+@pytest.mark.parametrize(("oracles", "most"), [(None, 8), (DIFFERENCES, 16)], ids=["every oracle", "differences"])
+def test_a_large_network_is_verified_in_so_many_forwards(oracles, most):
     net = Counted()
     assert net.verify(oracles=oracles).verdict == "pass"
-    assert net.forwards <= 36
+    assert net.forwards <= most
 
 
 @pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
@@ -65,12 +65,19 @@ def test_one_entry_of_many_that_is_wrong_by_1e5_of_itself_is_named(oracles):
     assert tuple(map(int, where)) in {f.index for f in report.findings if f.verdict == "fail"}
 
 
-@pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
-def test_finding_the_entry_takes_a_few_times_the_forwards_of_a_pass(oracles):
-    right, wrong = Counted(), Counted(one_entry)
-    right.verify(oracles=oracles)
-    wrong.verify(oracles=oracles)
-    assert wrong.forwards <= 5 * right.forwards
+@pytest.mark.parametrize(("oracles", "most"), [(None, 48), (DIFFERENCES, 84)], ids=["every oracle", "differences"])
+def test_finding_one_entry_takes_tens_of_forwards(oracles, most):
+    wrong = Counted(one_entry)
+    assert wrong.verify(oracles=oracles).verdict == "fail"
+    assert wrong.forwards <= most
+
+
+def test_one_median_entry_wrong_by_1e7_of_itself_is_seen_by_differences_alone():
+    def barely(gradients):
+        g = gradients["W"].reshape(-1)
+        g[np.argsort(np.abs(g))[g.size // 2]] *= 1 + 1e-7
+
+    assert Counted(barely).verify(oracles=DIFFERENCES).verdict == "fail"
 
 
 @pytest.mark.parametrize("oracles", [None, DIFFERENCES], ids=["every oracle", "differences"])
