@@ -27,7 +27,8 @@ def typical(x: Array) -> float:
     for part in blocks(flat.size):
         here = np.abs(flat[part]).astype(float, copy=False)
         here = here if np.isfinite(here).all() else here[np.isfinite(here)]
-        total += float(np.dot(here, here)) if here.size else 0.0
+        with np.errstate(over="ignore"):
+            total += float(np.dot(here, here)) if here.size else 0.0
         count += here.size
     if not np.isfinite(total):  # the squares overflow
         largest = float(np.max(np.abs(flat[np.isfinite(flat)])))

@@ -120,7 +120,7 @@ def _bench(plan: Plan, case: Case) -> LiveBench:
 
 def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Finding]:
     """One check on one bench, judged as it goes."""
-    start, nothing = time.perf_counter(), True
+    start, nothing, reason = time.perf_counter(), True, ""
     before = _evaluations(bench)
     try:
         for m in entry.item(bench):
@@ -128,8 +128,8 @@ def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Findin
             now, spent = time.perf_counter(), _evaluations(bench)
             yield _judged(plan, bench, entry, m, seconds=now - start, evaluations=spent - before)
             start, before = now, spent
-    except Unsupported:
-        pass  # the adapter cannot do this here: what was measured until then stands
+    except Unsupported as error:
+        reason = str(error)  # the adapter cannot do this here: what was measured until then stands
     except AdapterError as error:
         catches = entry.meta.get("catches", ())
         yield _finding(
@@ -144,7 +144,7 @@ def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Findin
         yield _finding(plan, bench.case, entry.name, verdict=Verdict.ERROR, why=why)
         return
     if nothing:
-        yield _finding(plan, bench.case, entry.name, verdict=Verdict.SKIPPED, why="nothing to measure here")
+        yield _finding(plan, bench.case, entry.name, verdict=Verdict.SKIPPED, why=reason or "nothing to measure here")
 
 
 def _judged(
