@@ -101,6 +101,7 @@ class Consultation:
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
         self.autodiff: Autodiff | None = None
+        self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
         self._oracle_was_right = False  #: differences have sided with the autodiff against the implementation
 
@@ -364,7 +365,9 @@ class Consultation:
     def _with_its_rounding(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """The answer with the measured rounding of the autodiff itself: 1 - tanh^2 cancels for it as for anybody."""
         if self.forward.cost() > DEAR and self._autodiff_spread is None:
-            once = self._spread_of_autodiff(1).get(name)
+            if self._autodiff_once is None:
+                self._autodiff_once = self._spread_of_autodiff(1)
+            once = self._autodiff_once.get(name)
             gap = np.abs(self.got[name] - answer.estimate.value)
             if once is not None and once.shape == gap.shape and np.any(gap > rounding.CLEAR * (once + allowance)):
                 return answer
