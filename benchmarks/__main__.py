@@ -35,7 +35,7 @@ OURS: list[tuple[str, Callable[[], tools.Tool]]] = [
     ("gradverify, differences only", lambda: tools.ours(oracles=FD)),
 ]
 SEEN = {
-    "gradverify": "every entry by autodiff of the forward, confirmed by differences along two directions",
+    "gradverify": "every entry by autodiff of the forward, confirmed by differences along a random direction",
     "gradverify, differences only": "along two random directions over all entries",
 }
 
@@ -53,7 +53,7 @@ def million(table: Table, rng: np.random.Generator) -> None:
             table.add(part, big.name, name, note=f"not run: at least {2 * big.size} forwards, hours")
     for name, make, sizes in [
         (*OURS[0], (1e-9, 1e-8, 1e-7)),
-        (*OURS[1], (1e-7, 1e-6, 1e-5)),
+        (*OURS[1], (1e-8, 1e-7, 1e-6)),
         *((n, m, (1e-2, 1.0, 100.0)) for n, m in PEERS if n in DIRECTIONAL),
     ]:
         smallest(table, big, name, make, sizes)
@@ -127,6 +127,15 @@ def tiny(table: Table, rng: np.random.Generator) -> None:
         table.run(part, net, name, make)
 
 
+def memory(table: Table, rng: np.random.Generator) -> None:
+    """1e8 parameters in float32: what is allocated at once, as a multiple of the parameters."""
+    for n in (1_000, 10_000):
+        layer = works.wide_layer(f"layer-{n * n:.0e}", n, rng)
+        row = table.run("memory", layer, "gradverify", tools.ours, memory=True)
+        if "peak_mb" in row:
+            row["times_the_parameters"] = row["peak_mb"] * 2**20 / layer.primals["W"].nbytes
+
+
 def scenes(table: Table, _: np.random.Generator) -> None:
     """Right and doubled gradients at seven hard points: a false alarm, or a miss."""
     for scene, right, doubled in works.scenes():
@@ -165,7 +174,7 @@ def starting(table: Table, _: np.random.Generator) -> None:
     table.add("plugin", "pytest run that does not use it", "gradverify", **overhead())
 
 
-PARTS = {f.__name__: f for f in (tiny, entries, exhaustive, million, failing, scenes, starting)}
+PARTS = {f.__name__: f for f in (tiny, entries, exhaustive, million, failing, memory, scenes, starting)}
 
 
 def main() -> int:

@@ -83,6 +83,19 @@ def mlp(name: str, sizes: tuple[int, ...], batch: int, rng: np.random.Generator)
     return Work(name, forward, backward, primals)
 
 
+def wide_layer(name: str, n: int, rng: np.random.Generator) -> Work:
+    """One float32 layer of n x n weights on four samples."""
+    W = rng.standard_normal((n, n), dtype=np.float32)
+    W /= np.float32(n**0.5)
+    X = rng.standard_normal((4, n)).astype(np.float32)
+
+    def forward(W):
+        z = np.tanh(X @ W)
+        return z.sum(), z
+
+    return Work(name, forward, lambda upstream, z: {"W": X.T @ (upstream * (1 - z * z))}, {"W": W})
+
+
 def elementwise(name: str, n: int, rng: np.random.Generator) -> Work:
     def forward(x):
         y = np.tanh(x)

@@ -119,7 +119,7 @@ class Forward:
         self.floor: float | None = None  #: absolute noise of phi, once measured
         self.evaluations = 0
         self.seconds = 0.0
-        #: (primal, flat indices (n,), steps (n, s)) -> as ``along`` for single entries, where they can be moved together
+        #: (primal, flat indices (n,), steps (n, s)) -> as ``along``: single entries, where they can be moved together
         self.many: Callable[[str, Array, Array], tuple[Array, Array]] | None = None
         self._origin: Array | None = None
         self._out: Out | None = None
