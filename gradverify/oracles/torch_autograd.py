@@ -72,10 +72,9 @@ class TorchAutograd:
             return _torch(adapter, case, plain)
         from gradverify.tracing import trace
 
-        primals = {k: np.array(v) for k, v in case.primals.items()}
         with quiet():
             traced = trace(
-                _call(adapter), primals, case.constants, ties=ties, bend=bend, without_epsilon=without_epsilon,
+                _call(adapter), case.primals, case.constants, ties=ties, bend=bend, without_epsilon=without_epsilon,
                 expect=None if without_epsilon else plain,
             )  # fmt: skip
             found = traced.vjp(like(plain, {k: np.asarray(v, dtype=float) for k, v in leaves(_upstream(case)).items()}))
