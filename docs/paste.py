@@ -9,7 +9,8 @@ A comment on the line before a fenced block says what the block is:
     <!-- paste -->        its first line is ``$ COMMAND``; the rest is what the command prints there
 
 Between ``<!-- section: PATH TITLE -->`` and ``<!-- end -->`` stands what ``## TITLE`` holds in a file of ours, such as
-a table of ``reports/`` (without a TITLE: what stands before the first): numbers are quoted, not typed.
+a table of ``reports/`` (without a TITLE: what stands before the first): numbers are quoted, not typed. After
+``TITLE |`` may follow the columns to keep, separated by commas; rows with nothing but a first cell are then left out.
 
 The temporary folder also holds ``examples``, and ``gradverify`` and ``python`` are those of this interpreter.
 Seconds, the number of checks, and numbers below 1e-9, which are rounding, do not count as a difference.
@@ -33,7 +34,8 @@ BLOCK = re.compile(
 )
 
 SECTION = re.compile(
-    r"^<!-- section: (?P<path>\S+)(?: (?P<title>[^\n]*?))? -->\n(?P<text>.*?)^<!-- end -->$",
+    r"^<!-- section: (?P<path>\S+)(?: (?P<title>[^\n|]*?))?(?: \| (?P<columns>[^\n]*?))? -->\n"
+    r"(?P<text>.*?)^<!-- end -->$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -107,6 +109,15 @@ def comparable(text: str) -> str:
     return re.sub(r"^((?:pass|fail) \S+::\S+) \d+", r"\1 N", text, flags=re.MULTILINE)
 
 
+def narrowed(table: str, columns: list[str]) -> str:
+    """The Markdown ``table`` with these columns only. Raises SystemExit for one that it does not have."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    if missing := [c for c in columns if c not in rows[0]]:
+        raise SystemExit(f"no column {missing[0]!r}; there are {', '.join(rows[0])}")
+    kept = [[row[rows[0].index(c)] for c in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in kept if any(row[1:]))
+
+
 def quoted(document: str, root: Path = ROOT) -> str:
     """``document`` with every quoted section as the file has it now. Raises SystemExit for one that is not there."""
 
@@ -116,7 +127,10 @@ def quoted(document: str, root: Path = ROOT) -> str:
         there = re.search(rf"^{heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         if there is None:
             raise SystemExit(f"{found['path']} has no section {found['title']!r}")
-        return f"{found[0].splitlines()[0]}\n\n{there[1].strip()}\n\n<!-- end -->"
+        body = there[1].strip()
+        if found["columns"]:
+            body = narrowed(body, found["columns"].split(", "))
+        return f"{found[0].splitlines()[0]}\n\n{body}\n\n<!-- end -->"
 
     return SECTION.sub(section, document)
 

@@ -94,6 +94,18 @@ def test_a_section_that_the_report_does_not_have_is_an_error(tmp_path):
         paste.quoted("<!-- section: report.md one -->\n<!-- end -->\n", tmp_path)
 
 
+def test_a_quoted_table_may_be_narrowed_to_some_columns_and_the_rows_that_have_them(tmp_path):
+    (tmp_path / "r.md").write_text("# R\n\n## t\n\n| a | b | c |\n| --- | --- | --- |\n| x | 1 | 2 |\n| y | 3 |  |\n")
+    now = paste.quoted("<!-- section: r.md t | a, c -->\n<!-- end -->\n", tmp_path)
+    assert now.splitlines()[2:-2] == ["| a | c |", "| --- | --- |", "| x | 2 |"]
+
+
+def test_a_column_that_the_table_does_not_have_is_an_error(tmp_path):
+    (tmp_path / "r.md").write_text("# R\n\n## t\n\n| a | b |\n| --- | --- |\n| x | 1 |\n")
+    with pytest.raises(SystemExit, match="no column 'c'; there are a, b"):
+        paste.quoted("<!-- section: r.md t | a, c -->\n<!-- end -->\n", tmp_path)
+
+
 def test_seconds_and_rounding_are_no_difference():
     assert paste.comparable("ok ± 2.5e-14 (12 checks, 0.31 s)") == paste.comparable("ok ± 1.1e-13  (12 checks, 4.00 s)")
 
