@@ -158,7 +158,8 @@ def _judged(
 
         bench.explained += 1
         try:
-            causes = name_causes(told(m), evidence_of(bench, entry.name))
+            at, asked = (bench, entry.name) if m.bench is None else (m.bench, VALUE)
+            causes = name_causes(told(m), evidence_of(at, asked))
         except Exception as error:  # noqa: BLE001  (a recogniser that stumbles must not turn a fail into an error)
             m = replace(m, notes=(*m.notes, f"no cause was looked for to the end: {type(error).__name__}: {error}"))
     elif verdict.verdict is Verdict.PASS and entry.name == VALUE:

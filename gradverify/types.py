@@ -135,6 +135,7 @@ class Measurement:
     ask       relative resolution an oracle must reach for a pass to mean something
     lower, upper  the one-sided derivatives where they differ (a kink), else None
     why       the sentence used if this fails; the judge writes one if it is empty
+    bench     the ``Bench`` that it was measured on, where that is another than the one that the check was given
     """
 
     of: str
@@ -150,6 +151,7 @@ class Measurement:
     why: str = ""
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    bench: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,8 @@ class _Whole(Case):
 class PairsOfReals:
     """The adapter ``inner``, whose complex primals ``names`` are given and answered as pairs."""
 
+    pairs = True
+
     def __init__(self, inner: Adapter, names: frozenset[str]) -> None:
         self._inner, self.names = inner, names
         self.name = inner.name

@@ -39,7 +39,8 @@ def judged_elsewhere(bench: Bench, other: Any, words: str, **facts: Any) -> Iter
     for m in other.settled():
         size = max(m.scale, largest(m.want.value))
         why = m.why or f"the {m.of} is wrong {words}, where the one at the given point is right"
-        yield replace(m, of=f"{m.of} {words}", rounding=m.rounding + loose * size, why=why, facts={**m.facts, **facts})
+        yield replace(m, of=f"{m.of} {words}", rounding=m.rounding + loose * size, why=why, facts={**m.facts, **facts},
+                      bench=other)  # fmt: skip
 
 
 def _looseness(bench: Bench) -> float:

@@ -116,3 +116,11 @@ def test_weights_that_stay_symmetric_beside_are_named_as_a_blind_spot():
     positive = W @ W.T + np.eye(3)
     found = report(affine_back, {"x": X[:, :3], "W": positive, "b": B}).findings
     assert any("W taken for its transpose is not seen" in note for f in found for note in f.notes)
+
+
+def test_complex_arrays_are_no_images_of_two_columns():
+    z = np.random.default_rng(0).standard_normal((5, 4)) * (1 + 2j)
+    report = gv.verify((lambda z: (z**2, z), lambda d, z: 2 * d * z.conj()), {"z": z})
+    [said] = [f for f in report.findings if f.check == "telling-settings"]
+    assert (report.verdict, said.verdict) == ("pass", "skipped")
+    assert "pairs of reals" in said.why

@@ -274,7 +274,7 @@ def gp(rng, bug):
 @twins(
     "class_weights",
     why="cross-entropy with a weight per class",
-    bugs={"unweighted": ("the weights are left out", ("scale",))},
+    bugs={"unweighted": ("the weights are left out", ("scale", "missing-term"))},
 )
 def class_weights(rng, bug):
     y, w = np.array([0, 2, 3, 1, 1, 2]), np.array([0.5, 1.0, 2.0, 0.7])
