@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,45 +15,67 @@ from gradverify.judge import as_judged
 from gradverify.registry import Entry
 from gradverify.types import Array, Cause, Estimate, Measurement
 
+Key: TypeAlias = tuple[str, str, str]
 LARGE, PART = 1 << 16, 1 << 14  #: gradients with more entries are first judged on a part of this many
+
+
+#: what a bench's comparisons cannot tell, (primal, oracle, of) -> mutants; one planting serves all primals
+_KEPT: WeakKeyDictionary[LiveBench, dict[Key, list[Entry[Any]]]] = WeakKeyDictionary()
 
 
 def spots(m: Measurement, bench: LiveBench) -> tuple[str, ...]:
     """Names of gradient mutants of ``got`` that the judge passes at this point, with no new evaluation."""
-    name = m.facts.get("primal")
-    got = bench.gradients()
-    if (
-        not isinstance(name, str)
-        or got.get(name) is None
-        or m.got.shape != np.shape(np.asarray(got[name]))
-        or not np.any(m.want.value)
-    ):
+    key = _key(m, bench)
+    if key is None:
         return ()
-    entries = [e for e in registry.mutant.entries() if e.meta.get("kind") == "gradient"]
-    less = {k: g if g is None else g[_cut(np.shape(g))] for k, g in got.items()}
+    if bench not in _KEPT:
+        _KEPT[bench] = _unseen(bench)
+    entries = _KEPT[bench].get(key, [])
     if m.got.size > LARGE:
         # a mutant that fails on a part fails on the whole: only what a part cannot tell is planted in full
-        entries = _unseen(entries, replace(m, **_parts(m, _cut(m.got.shape))), name, less, bench)
-    return tuple(e.name for e in _unseen(entries, m, name, {**less, name: got[name]}, bench))
+        name, passes = key[0], as_judged(m)
+        whole = {**_less(bench), name: bench.gradients()[name]}
+        entries = [e for e in entries if name in (bent := _planted(e, bench, whole)) and passes(bent[name])]
+    return tuple(e.name for e in entries)
 
 
-def _unseen(
-    entries: list[Entry[Any]], m: Measurement, name: str, got: Mapping[str, Array | None], bench: LiveBench
-) -> list[Entry[Any]]:
-    unseen, passes = [], as_judged(m)
-    for entry in entries:
-        try:
-            bent = entry.item(bench.case, bench.upstream, dict(got))
-        except Exception:  # noqa: BLE001  (a mutant that does not fit this case plants nothing)
+def _key(m: Measurement, bench: LiveBench) -> Key | None:
+    """What a measurement is known by; None for one that is not of a whole gradient, or of one that is zero."""
+    name = m.facts.get("primal")
+    got = bench.gradients().get(name) if isinstance(name, str) else None
+    if got is None or m.got.shape != np.shape(got) or not np.any(m.want.value):
+        return None
+    return str(name), m.oracle, m.of
+
+
+def _unseen(bench: LiveBench) -> dict[Key, list[Entry[Any]]]:
+    """For every gradient (for a part of a large one) the mutants that its comparison passes."""
+    measured = {key: m for m in bench.settled() if (key := _key(m, bench)) is not None}
+    passes = {key: as_judged(replace(m, **_parts(m, _cut(m.got.shape)))) for key, m in measured.items()}
+    unseen: dict[Key, list[Entry[Any]]] = {key: [] for key in measured}
+    less = _less(bench)
+    for entry in registry.mutant.entries():
+        if entry.meta.get("kind") != "gradient":
             continue
-        if bent is None or bent.get(name) is None:
-            continue
-        if bent[name] is got[name]:
-            continue  # planted in another gradient
-        value = np.asarray(bent[name])
-        if value.shape == m.got.shape and passes(value):
-            unseen.append(entry)
+        bent = _planted(entry, bench, less)
+        for key in measured:
+            if key[0] in bent and passes[key](bent[key[0]]):
+                unseen[key].append(entry)
     return unseen
+
+
+def _less(bench: LiveBench) -> dict[str, Array | None]:
+    return {k: g if g is None else g[_cut(np.shape(g))] for k, g in bench.gradients().items()}
+
+
+def _planted(entry: Entry[Any], bench: LiveBench, got: Mapping[str, Array | None]) -> dict[str, Array]:
+    """The gradients that the mutant changes, where it leaves them their shape."""
+    try:
+        bent = entry.item(bench.case, bench.upstream, dict(got))
+    except Exception:  # noqa: BLE001  (a mutant that does not fit this case plants nothing)
+        return {}
+    changed = {k: np.asarray(v) for k, v in (bent or {}).items() if v is not None and v is not got.get(k)}
+    return {k: v for k, v in changed.items() if (g := got.get(k)) is not None and v.shape == np.shape(g)}
 
 
 def _cut(shape: tuple[int, ...]) -> tuple[slice, ...]:
