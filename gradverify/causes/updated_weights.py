@@ -13,8 +13,8 @@ from gradverify.types import Cause, Evidence, Measurement
 def updated_weights(m: Measurement, ev: Evidence) -> Cause | None:
     """The gradient is the wanted one at weights that have already taken their step."""
     p = pair(m, ev)
-    if p is None or not p.alike:
-        return None
+    if p is None or not p.alike or proportional(p.got, p.want, p.tol) is not None:
+        return None  # a factor says it in simpler words, and needs no run
     for name, want in ev.want.items():
         if name == p.name or name not in ev.case.primals or want.value.shape != ev.case.primals[name].shape:
             continue
