@@ -22,6 +22,7 @@ from gradverify.types import Array, Estimate, Measurement, rng_for
 if TYPE_CHECKING:
     from gradverify.consult import Consultation
 
+HULL = 8.0  #: widths of the interval of the one-sided slopes that a direction may be beside it, at kinks
 CLEAR = 1e3  #: claimed errors that noise is not mistaken for
 SMOOTH = 1e-6  #: central differences that claim more than this, relative to the contributions, have met a kink
 HOPELESS = 1e9  #: roundings of the root mean square contribution that no cancellation in a backward reaches
@@ -80,10 +81,9 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
         value, lower, upper = (float(v[0]) for v in (slopes.value, slopes.lower, slopes.upper))
         error = 0.0 if slopes.kink[0] else float(slopes.error[0])
         if slopes.kink[0]:
-            lower, upper = (
-                min(lower, 0.0),
-                max(upper, 0.0),
-            )  # many kinks: no slope at any is a choice
+            # where many kinks meet the choices at each add up to more than the two one-sided slopes of all together
+            margin = HULL * (upper - lower)
+            lower, upper = min(lower - margin, 0.0), max(upper + margin, 0.0)
     error = error if np.isfinite(error) else np.nan
     one = float((error + rounding) / size * np.sqrt(tangent.entries)) if size > 0 else float("nan")
     return Measurement(
