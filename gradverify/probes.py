@@ -53,8 +53,10 @@ def measure(c: Consultation) -> list[Measurement]:
                 # one direction that does not match is enough: what is left is to find where
                 return [*found, m, *located]
             m = replace(_along(c, line, of, kinks=True), rounding=m.rounding)
-            if _off(m):
+            if _off(m) and not m.facts["kink"]:
                 return [*found, m, *located]
+            if _off(m):  # the entries that the search led to are right: no choice at the kinks was found to be wrong
+                m = replace(m, want=Estimate(value=m.want.value, error=np.asarray(np.nan)))
         found.append(m)
     return found
 
