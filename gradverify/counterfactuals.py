@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from gradverify.bench import LiveBench
+from gradverify.consult import DEAR
 from gradverify.errors import GradverifyError
 from gradverify.sampling import quiet
 from gradverify.types import Array, Case, Gradients, Out, differentiable, leaves
 
 SECONDS = 3.0  #: for playing bugs through, per bench
-DEAR, FORWARDS = 2e-3, 30  #: from so many seconds a forward on, the time of so many forwards
+FORWARDS = 30  #: where a forward is dear, the time of so many forwards
 PASSES = 600  #: backward passes at most
 MORE = 60  #: passes after one that explains everything: others may explain it in simpler words
 NEARER = 0.1  #: how much of the difference a hypothesis may leave over
