@@ -105,14 +105,20 @@ class Direction(Mapping[str, Array]):
 
     def times(self, gradients: Mapping[str, Array]) -> tuple[float, float]:
         """(<gradients, direction>, root of the sum of the squared contributions); arrays of the primals' shapes."""
-        total, squares = 0.0, 0.0
+        shares = self.shares(gradients).values()
+        return sum(total for total, _ in shares), sum(size**2 for _, size in shares) ** 0.5
+
+    def shares(self, gradients: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
+        """What each primal contributes, as ``times`` says it of all together."""
+        found = {}
         for name, gradient in gradients.items():
-            flat = gradient.reshape(-1)
+            flat, total, squares = gradient.reshape(-1), 0.0, 0.0
             for part, v in self.parts(name):
                 product = flat[part] * v
                 total += float(np.sum(product.real))
                 squares += float(np.vdot(product, product).real)
-        return total, squares**0.5
+            found[name] = total, squares**0.5
+        return found
 
     def length(self, name: str) -> float:
         """The sum of the magnitudes of the entries of one primal."""

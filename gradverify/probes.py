@@ -22,6 +22,7 @@ from gradverify.types import Array, Estimate, Measurement, rng_for
 if TYPE_CHECKING:
     from gradverify.consult import Consultation
 
+SEEN = 10.0  #: times what is known of a direction that a primal must contribute to be judged by it
 HULL = 8.0  #: widths of the interval of the one-sided slopes that a direction may be beside it, at kinks
 CLEAR = 1e3  #: claimed errors that noise is not mistaken for
 SMOOTH = 1e-6  #: central differences that claim more than this, relative to the contributions, have met a kink
@@ -74,7 +75,8 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
     """
     tangent = line.tangent
     assert isinstance(tangent, Direction)  # as measure() makes them
-    said, size = tangent.times(c.got)
+    shares = tangent.shares(c.got)
+    said, size = sum(total for total, _ in shares.values()), sum(s**2 for _, s in shares.values()) ** 0.5
     rounding = ROUNDINGS * max(c.eps[k] for k in tangent) * size
     central, agrees = met(line, said, slack=rounding, few=few)
     value, error, lower, upper = central.value, central.error, central.value, central.value
@@ -101,6 +103,7 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
         notes=(
             f"{tangent.entries} entries probed together: a typical entry wrong by {one:.0e} of itself would have been "
             "seen",
+            *_drowned(shares, max(error, rounding)),
         ),
         facts={
             "entries": tangent.entries,
@@ -109,6 +112,15 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
             "kink": bool(upper > lower),
         },
     )
+
+
+def _drowned(shares: Mapping[str, tuple[float, float]], known: float) -> tuple[str, ...]:
+    """The primals whose whole contribution to a direction is not far above what is known of it."""
+    unseen = [k for k, (_, size) in shares.items() if not SEEN * known <= size]
+    if not unseen or len(shares) == 1:
+        return ()
+    said = ", ".join(unseen[:REPORTED]) + (f" and {len(unseen) - REPORTED} more" if len(unseen) > REPORTED else "")
+    return (f"too small beside the others to be judged along a direction: the gradient of {said}",)
 
 
 def _single(tangent: Mapping[str, Array]) -> str | None:

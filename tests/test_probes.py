@@ -188,3 +188,19 @@ def test_ties_in_many_places_at_once_are_no_false_alarm_along_a_direction(conven
         (forward, backward), {"x": x}, checks=["pullback-matches-oracle"], oracles=["finite-differences"], seed=seed
     )
     assert not [f for f in report.findings if f.verdict == "fail"]
+
+
+def test_a_primal_too_small_to_be_judged_along_a_direction_is_named():
+    primals = {"a": np.full(300, 2.0), "b": np.full(300, 3.0)}
+
+    def forward(a, b):
+        return np.sum(np.sin(a)) + 1e-16 * np.sum(np.sin(b)), (a, b)
+
+    def backward(upstream, cache):
+        a, b = cache
+        return {"a": upstream * np.cos(a), "b": 1e-16 * upstream * np.cos(b)}
+
+    report = gv.verify((forward, backward), primals, checks=["pullback-matches-oracle"], oracles=["finite-differences"])
+    said = [note for f in report.findings for note in f.notes if "too small beside the others" in note]
+    assert said
+    assert all(note.endswith("the gradient of b") for note in said)
