@@ -38,6 +38,7 @@ DIRECTIONS = {"quick": 1, "standard": 1, "thorough": 4}
 SAMPLED = 4096  #: entries whose median stands for that of all
 LARGE_CASE = 256 << 20  #: bytes of primals from which differences along directions answer alone
 DEAR = 2e-3  #: seconds a forward: from here on what is clear after one run is not asked again
+NEARLY = 0.05  #: of a gap: differences this close to one side of it have taken that side
 MET = 1e-7  #: of the root mean square contribution: differences this close to an autodiff have met it
 
 
@@ -300,21 +301,45 @@ class Consultation:
 
     def _explained(self, name: str, answer: Answer, allowance: Array | float) -> tuple[Answer, Array | float]:
         """What may stand behind a difference, the cheapest first; what is left is looked at entry by entry."""
-        if name not in self.missing:
-            gap = np.abs(self.got[name] - answer.estimate.value) if self.forward.cost() > DEAR else None
-            allowance = np.maximum(self.rounding(name, gap), allowance) + self._underflow(name)
-        if self.autodiff is not None and self._differs(name, answer, allowance):
-            answer = self._with_its_rounding(name, answer, allowance)
+        gap = np.abs(self.got[name] - answer.estimate.value)
+        first = answer, allowance
+        hopeless = self._beyond_rounding(name, *first, gap)
+        if not hopeless:
+            answer, allowance = self._with_rounding(name, answer, allowance, gap)
         if self.autodiff is not None and self.autodiff.stops and self._differs(name, answer, allowance):
             answer = self._stopped_early(name, answer, self.autodiff.stops)
-        if self.autodiff is not None and self._differs(name, answer, allowance):
+        if self.autodiff is not None and self.autodiff.epsilons and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
             answer = self._other_conventions(name, answer, allowance)
         different = self._different(name, answer, allowance)
         if different.any() and self.allows("finite-differences"):
             answer = self._one_by_one(name, answer, allowance, different)
+            if hopeless and not self._beyond_rounding(name, answer, allowance, gap):  # the oracle was wrong there
+                answer, allowance = self._with_rounding(name, answer, allowance, gap)
         return answer, allowance
+
+    def _with_rounding(
+        self, name: str, answer: Answer, allowance: Array | float, gap: Array
+    ) -> tuple[Answer, Array | float]:
+        """The measured rounding of the implementation, and of the autodiff where that does not suffice."""
+        if name not in self.missing:
+            measured = self.rounding(name, gap if self.forward.cost() > DEAR else None)
+            allowance = np.maximum(measured, allowance) + self._underflow(name)
+        if self.autodiff is not None and self._differs(name, answer, allowance):
+            answer = self._with_its_rounding(name, answer, allowance)
+        return answer, allowance
+
+    def _beyond_rounding(self, name: str, answer: Answer, allowance: Array | float, gap: Array) -> bool:
+        """Whether an entry differs by more than cancellation costs anybody: then no dear run is made to measure that.
+
+        Not where another explanation of large differences must be compared to within rounding.
+        """
+        known = self.autodiff
+        if known is None or known.kinks or known.stops or known.epsilons or not self.forward.cost() > DEAR:
+            return False
+        beyond = rounding.HOPELESS * self.eps[name] * max(largest(answer.estimate.value), largest(self.got[name]))
+        return bool(np.any(gap[self._different(name, answer, allowance)] > beyond))
 
     def _underflow(self, name: str) -> float:
         """What may vanish: numbers below the smallest normal one of the dtype, times what they are multiplied with."""
@@ -441,6 +466,10 @@ class Consultation:
         got, want = self.got[name].ravel(), answer.estimate
         gaps = np.abs(got[picked].astype(float) - want.value.ravel()[picked])
         reference = np.where(np.isfinite(gaps) & (gaps > 0), gaps, self._size(name))
+        # a trace that met no tie knows that the kink is beside the point, however near
+        exact = self.autodiff is not None and self._traced and not self.autodiff.kinks
+        if exact and len(picked) <= FEW and self._met(name, want.value, picked, gaps):
+            return replace(answer, oracle=_confirmed(answer.oracle)), False
         only_differences = answer.oracle == "finite-differences"
         found = self.differences.against(
             self.forward, name, picked, got[picked], accept=0.02 * reference, shrink=0.37 if only_differences else 1.0
@@ -453,8 +482,6 @@ class Consultation:
         natural = self._natural(name)
         cleared, notes, kinks = True, list(answer.notes), 0
         for row, i in enumerate(picked):
-            # a trace that met no tie knows that the kink is beside the point, however near
-            exact = self.autodiff is not None and self._traced and not self.autodiff.kinks
             _merge(found, row, int(i), (value, error, lower, upper), kinks_count=not exact, natural=natural)
             kinks += int(upper[i] > lower[i])
             inside = lower[i] - allowed[i] <= got[i] <= upper[i] + allowed[i] and upper[i] > lower[i]
@@ -462,9 +489,16 @@ class Consultation:
         shape = want.value.shape
         if kinks:
             notes.append(f"{kinks} entries lie at a kink; accepted inside the interval of the one-sided derivatives")
-        oracle = answer.oracle if "finite-differences" in answer.oracle else f"{answer.oracle}+finite-differences"
         estimate = replace(want, value=value.reshape(shape), error=error.reshape(shape))
-        return Answer(estimate, oracle, lower.reshape(shape), upper.reshape(shape), notes), cleared
+        return Answer(estimate, _confirmed(answer.oracle), lower.reshape(shape), upper.reshape(shape), notes), cleared
+
+    def _met(self, name: str, want: Array, picked: Array, gaps: Array) -> bool:
+        """Whether differences come out at the oracle's numbers at these entries, as far from what was got as they are."""
+        with np.errstate(invalid="ignore"):
+            return all(
+                self.differences.meets(self.forward, name, int(i), float(want.flat[i]), NEARLY * float(gap))
+                for i, gap in zip(picked, gaps, strict=True)
+            )
 
     def _measurement(self, name: str, answer: Answer, allowance: Array | float) -> Measurement:
         facts: dict[str, object] = {"primal": name}
@@ -497,6 +531,11 @@ class Consultation:
             notes=tuple(n for n in answer.notes if n),
             facts=facts,
         )
+
+
+def _confirmed(oracle: str) -> str:
+    """The name of an oracle that differences were asked beside."""
+    return oracle if "finite-differences" in oracle else f"{oracle}+finite-differences"
 
 
 def _plain(estimate: Estimate, oracle: str) -> Answer:

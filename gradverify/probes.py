@@ -14,7 +14,8 @@ import numpy as np
 
 from gradverify.directions import Direction
 from gradverify.oracles._line import Line, met
-from gradverify.search import HOPELESS, ROUNDINGS, located
+from gradverify.rounding import HOPELESS
+from gradverify.search import ROUNDINGS, located
 from gradverify.types import Array, Estimate, Measurement
 
 if TYPE_CHECKING:

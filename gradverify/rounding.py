@@ -25,6 +25,7 @@ from gradverify.types import Array, Case, Estimate, Gradients, differentiable
 RUNS = 5
 LARGE_RUNS = 2
 LARGER = 32.0  #: the size of the perturbation that tells rounding from a jump
+HOPELESS = 1e9  #: roundings of a sum that no cancellation in a backward reaches
 CLEAR = 1e3  #: allowances that a difference must exceed to be no rounding after one run
 COVER = 3.0  #: allowance over the largest spread seen
 

@@ -14,12 +14,12 @@ import numpy as np
 from gradverify.oracles._line import Line
 from gradverify.oracles._patterns import block, patterns, triangle
 from gradverify.oracles._rough import Mismatch
+from gradverify.rounding import HOPELESS
 from gradverify.types import Array, Estimate, Measurement, rng_for
 
 if TYPE_CHECKING:
     from gradverify.consult import Consultation
 
-HOPELESS = 1e9  #: roundings of the root mean square contribution that no cancellation in a backward reaches
 ROUNDINGS = 32.0  #: roundings of the root mean square contribution that a sum over a direction may carry
 LOCATED = 2  #: entries that are looked at one by one in a primal that is wrong
 PRIMALS = 32  #: primals that are asked one by one whether they are wrong

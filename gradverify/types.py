@@ -252,6 +252,7 @@ class Evidence:
     gradients    (primals, upstream) -> gradients of a fresh run there, for experiments
     what_if      yields (name of a suspected bug, gradients the forward would have with it), or None when the
                  forward cannot be traced; names look like "missing-activation-derivative: tanh #0"
+    dear         a run takes long enough to be thought about: what the numbers say is asked first
     """
 
     check: str
@@ -263,6 +264,7 @@ class Evidence:
     rounding: Mapping[str, float]
     gradients: Callable[[Arrays, Out], Gradients]
     what_if: Callable[[], Iterator[tuple[str, Mapping[str, Array]]]] | None = None
+    dear: bool = False
 
 
 class Oracle(Protocol):

@@ -55,7 +55,7 @@ def played_through(m: Measurement, ev: Evidence, name: str, suggestion: str) -> 
 
 def _by_a_factor(p: Pair, ev: Evidence) -> bool:
     """One factor in all entries: of this primal, or of all that are wrong where this one has too few to tell."""
-    if proportional(p.got, p.want, 4 * p.tol) is not None:
+    if p.by_a_factor:
         return True
     wrong = [q for q in pairs(ev).values() if q.alike and np.any(q.wrong)]
     if p.got.size > 2 or not wrong:

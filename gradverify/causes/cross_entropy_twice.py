@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import pair
+from gradverify.causes._tools import Pair, pair
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
 
@@ -20,8 +20,10 @@ def cross_entropy_twice(m: Measurement, ev: Evidence) -> Cause | None:
     if found is not None or p is None or not p.alike or p.name not in ev.case.primals or p.got.size < 3:
         return found
     z = np.asarray(ev.case.primals[p.name], dtype=float)
+    if z.shape != p.want.shape or not _less_everywhere(p):
+        return None
     a = 1 / (1 + np.exp(-np.clip(z, -700, 700)))
-    if z.shape == p.want.shape and p.is_(p.want * a * (1 - a)):
+    if p.is_(p.want * a * (1 - a)):
         return Cause(
             name="cross-entropy-twice",
             evidence=f"got is want times s (1 - s), s the sigmoid of {p.name}, in all {p.got.size} entries",
@@ -44,3 +46,8 @@ def cross_entropy_twice(m: Measurement, ev: Evidence) -> Cause | None:
                     confidence=0.97,
                 )
     return None
+
+
+def _less_everywhere(p: Pair) -> bool:
+    """Whether got is the smaller of the two as a whole, as what went through s (1 - s) is: a quarter at most."""
+    return float(np.linalg.norm(p.got)) <= 0.51 * float(np.linalg.norm(p.want)) + float(np.linalg.norm(p.tol))

@@ -43,7 +43,9 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
                     return _cause(f"got is want shifted by {s} along axis {axis}", 0.9)
     if p.is_(p.want.ravel()[::-1].reshape(p.want.shape)):
         return _cause("got is want read backwards", 0.9)
-    if np.all(np.abs(np.sort(p.got, axis=None) - np.sort(p.want, axis=None)) <= np.max(p.tol)):
+    most = float(np.max(p.tol))
+    same_sum = abs(float(np.sum(p.got) - np.sum(p.want))) <= 2 * p.got.size * most
+    if same_sum and np.all(np.abs(np.sort(p.got, axis=None) - np.sort(p.want, axis=None)) <= most):
         return _cause(f"the {p.got.size} numbers of got are those of want in another order", 0.75)
     return None
 

@@ -100,6 +100,17 @@ class FiniteDifferences:
                     return found
         return self.entries(forward, name, indices, accept=accept, shrink=shrink)
 
+    def meets(self, forward: Forward, name: str, at: int, said: float, within: float) -> bool:
+        """Whether two small steps (four samples) along one entry come out at ``said``: to confirm a slope, not to find it.
+
+        at  flat index; within: absolute
+        """
+        size = self.scales(forward, name).flat[at]
+        unit = np.zeros(forward.base[name].shape)
+        unit.flat[at] = size
+        near = Line(forward, {name: unit}, forward.noise_of(forward.origin)).two()
+        return bool(abs(near.value - size * said) <= size * within)
+
     def along(
         self, forward: Forward, tangent: Mapping[str, Array], *, accept: float, floor: float | None = None
     ) -> Slopes:

@@ -28,6 +28,7 @@ class Autodiff:
     nodes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stops: float = 0.0  #: an iteration inside the forward stops at this tolerance
+    epsilons: bool = False  #: a logarithm of x + epsilon may be meant as one of x
 
 
 @oracle("torch-autograd")
@@ -84,6 +85,7 @@ class TorchAutograd:
             nodes=traced.nodes,
             notes=tuple(traced.notes),
             stops=traced.stops,
+            epsilons=traced.epsilons,
         )
 
 

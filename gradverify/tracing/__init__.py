@@ -62,6 +62,7 @@ class Trace:
     nodes: tuple[str, ...]
     notes: tuple[str, ...]
     stops: float = 0.0
+    epsilons: bool = False
     network: Callable[[Out], Network]
 
 
@@ -130,6 +131,7 @@ def trace(
         nodes=tuple(tape.nodes),
         notes=(*tape.notes, *graph.unused()),
         stops=tape.stops,
+        epsilons=tape.epsilons,
         network=lambda upstream: graph.network(upstream, tape.marks or ()),
     )
     if bend is not None and bend[0] >= len(tape.nodes):

@@ -107,7 +107,7 @@ def traced_call(ufunc: Any, inputs: tuple[Any, ...], kwargs: dict[str, Any], whe
         leave(f"{name_of(ufunc)} with axes=")
     dtype = kwargs.get("dtype")
     tensors = [x if x is None else tensor(x) for x in inputs]
-    if name == "log" and tape().without_epsilon:
+    if name == "log":
         tensors[0] = tape().before_epsilon(tensors[0])
     if where is not True and where is not np.True_:
         result = masked(UFUNCS[name], tensors, where, out)

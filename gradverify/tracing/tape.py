@@ -40,6 +40,7 @@ class Tape:
         self.bend = bend
         self.nodes: list[str] = []
         self.without_epsilon = without_epsilon
+        self.epsilons = False  #: a logarithm of x + epsilon was met
         self._epsilons: dict[int, tuple[Any, Any]] = {}  # id of x + epsilon -> (that tensor, x)
         self.stops = 0.0  #: the largest small number that a scalar was compared with: a solver's tolerance
         self.notes: dict[str, None] = {}
@@ -63,8 +64,9 @@ class Tape:
                 self._epsilons[id(result)] = (result, tensors[other])
 
     def before_epsilon(self, x: Any) -> Any:
-        """The x of ``x + epsilon``; anything else as it is."""
-        return self._epsilons.get(id(x), (None, x))[1]
+        """What a logarithm is taken of: the x of ``x + epsilon`` where that was asked for, else what is given."""
+        self.epsilons |= id(x) in self._epsilons
+        return self._epsilons[id(x)][1] if self.without_epsilon and id(x) in self._epsilons else x
 
     def claims(self, dtype: Any) -> None:
         """Remember that the forward computes, or believes it computes, in ``dtype``."""
