@@ -140,6 +140,11 @@ class Consultation:
         """Whether the autodiff came from a trace, which records ties (torch code's does not)."""
         return getattr(self.adapter, "framework", "numpy") == "numpy"
 
+    @property
+    def dear(self) -> bool:
+        """Whether a forward takes long enough to be thought about."""
+        return self.forward.cost() > DEAR
+
     def allows(self, oracle: str) -> bool:
         """Whether the user's choice of oracles includes this one."""
         return self.oracles is None or oracle in self.oracles
@@ -324,7 +329,7 @@ class Consultation:
     ) -> tuple[Answer, Array | float]:
         """The measured rounding of the implementation, and of the autodiff where that does not suffice."""
         if name not in self.missing:
-            measured = self.rounding(name, gap if self.forward.cost() > DEAR else None)
+            measured = self.rounding(name, gap if self.dear else None)
             allowance = np.maximum(measured, allowance) + self._underflow(name)
         if self.autodiff is not None and self._differs(name, answer, allowance):
             answer = self._with_its_rounding(name, answer, allowance)
@@ -336,7 +341,7 @@ class Consultation:
         Not where another explanation of large differences must be compared to within rounding.
         """
         known = self.autodiff
-        if known is None or known.kinks or known.stops or known.epsilons or not self.forward.cost() > DEAR:
+        if known is None or known.kinks or known.stops or known.epsilons or not self.dear:
             return False
         beyond = rounding.HOPELESS * self.eps[name] * max(largest(answer.estimate.value), largest(self.got[name]))
         return bool(np.any(gap[self._different(name, answer, allowance)] > beyond))
@@ -389,7 +394,7 @@ class Consultation:
 
     def _with_its_rounding(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """The answer with the measured rounding of the autodiff itself: 1 - tanh^2 cancels for it as for anybody."""
-        if self.forward.cost() > DEAR and self._autodiff_spread is None:
+        if self.dear and self._autodiff_spread is None:
             if self._autodiff_once is None:
                 self._autodiff_once = self._spread_of_autodiff(1)
             once = self._autodiff_once.get(name)
@@ -448,7 +453,7 @@ class Consultation:
         order = np.argsort(-np.nan_to_num(gaps, nan=np.inf))
         rng = rng_for(self.seed, self.case.name, name, "entries")
         sure = self.autodiff is not None and (self._oracle_was_right or (self._traced and not self.autodiff.kinks))
-        few = 1 if self.forward.cost() > DEAR else FEW
+        few = 1 if self.dear else FEW
         worst = min(few if sure else WORST, max(1, int(SECONDS[self.level] / 4 / 40 / max(self.forward.cost(), 1e-9))))
         picked, rest = where[order[:worst]], where[order[worst:]]
         if rest.size and not sure:
@@ -493,7 +498,7 @@ class Consultation:
         return Answer(estimate, _confirmed(answer.oracle), lower.reshape(shape), upper.reshape(shape), notes), cleared
 
     def _met(self, name: str, want: Array, picked: Array, gaps: Array) -> bool:
-        """Whether differences come out at the oracle's numbers at these entries, as far from what was got as they are."""
+        """Whether differences come out at the oracle's numbers at these entries, far from what was got."""
         with np.errstate(invalid="ignore"):
             return all(
                 self.differences.meets(self.forward, name, int(i), float(want.flat[i]), NEARLY * float(gap))

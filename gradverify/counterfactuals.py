@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from gradverify.bench import LiveBench
-from gradverify.consult import DEAR
 from gradverify.errors import GradverifyError
 from gradverify.sampling import quiet
 from gradverify.types import Array, Case, Gradients, Out, differentiable, leaves
@@ -72,8 +71,8 @@ def _tolerance(want: Array, rounding: float) -> Array:
 
 def seconds(bench: LiveBench) -> float:
     """What playing bugs through may take: SECONDS, and where a forward is dear no more than the check itself did."""
-    cost = bench.consultation.forward.cost() if bench.consultation else 0.0
-    return SECONDS if cost < DEAR else min(SECONDS, FORWARDS * cost)
+    known = bench.consultation
+    return min(SECONDS, FORWARDS * known.forward.cost()) if known is not None and known.dear else SECONDS
 
 
 def what_if(bench: LiveBench, known: Known) -> Iterator[Found]:

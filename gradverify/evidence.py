@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from gradverify.bench import LiveBench
-from gradverify.consult import DEAR
 from gradverify.counterfactuals import Found, Known, what_if
 from gradverify.errors import GradverifyError
 from gradverify.types import Arrays, Estimate, Evidence, Gradients, Measurement, Out
@@ -47,7 +46,7 @@ def evidence_of(bench: LiveBench, check: str) -> Evidence:
         want=want,
         rounding=rounding,
         gradients=lambda primals, upstream: _gradients(bench, primals, upstream),
-        dear=bench.consultation is not None and bench.consultation.forward.cost() > DEAR,
+        dear=bench.consultation is not None and bench.consultation.dear,
         what_if=played if bench.consultation and bench.consultation.autodiff else lambda: _cut(bench),
     )
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradverify import rounding
 from gradverify.directions import Direction
 from gradverify.oracles._line import Line, met
-from gradverify.rounding import HOPELESS
 from gradverify.search import ROUNDINGS, located
 from gradverify.types import Array, Estimate, Measurement
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SEEN = 10.0  #: times what is known of a direction that a primal must contribute to be judged by it
 HULL = 8.0  #: widths of the interval of the one-sided slopes that a direction may be beside it, at kinks
-CLEAR = 1e3  #: claimed errors that noise is not mistaken for
+CLEAR = 100.0  #: claimed errors that noise is not mistaken for: it would make three samples agree so well by accident
 SMOOTH = 1e-6  #: central differences that claim more than this, relative to the contributions, have met a kink
 REPORTED = 4  #: primals that are named in a note
 
@@ -71,8 +71,8 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
     assert isinstance(tangent, Direction)  # as measure() makes them
     shares = tangent.shares(c.got)
     said, size = sum(total for total, _ in shares.values()), sum(s**2 for _, s in shares.values()) ** 0.5
-    rounding = ROUNDINGS * max(c.eps[k] for k in tangent) * size
-    central, agrees = met(line, said, slack=rounding, few=few)
+    own = ROUNDINGS * max(c.eps[k] for k in tangent) * size
+    central, agrees = met(line, said, slack=own, few=few)
     value, error, lower, upper = central.value, central.error, central.value, central.value
     if not central.error <= SMOOTH * size or (kinks and not agrees):
         slopes = c.differences.on(line, accept=1e-7 * size)
@@ -83,13 +83,13 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
             margin = HULL * (upper - lower)
             lower, upper = min(lower - margin, 0.0), max(upper + margin, 0.0)
     error = error if np.isfinite(error) else np.nan
-    one = float((error + rounding) / size * np.sqrt(tangent.entries)) if size > 0 else float("nan")
+    one = float((error + own) / size * np.sqrt(tangent.entries)) if size > 0 else float("nan")
     return Measurement(
         of=of,
         got=np.asarray(said),
         want=Estimate(value=np.asarray(value), error=np.asarray(error)),
         oracle="finite-differences",
-        rounding=rounding,
+        rounding=own,
         scale=size,
         ask=max(*(c.eps[k] for k in tangent), c.forward.eps) ** 0.25,
         lower=np.asarray(lower),
@@ -97,7 +97,7 @@ def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bo
         notes=(
             f"{tangent.entries} entries probed together: a typical entry wrong by {one:.0e} of itself would have been "
             "seen",
-            *_drowned(shares, max(error, rounding)),
+            *_drowned(shares, max(error, own)),
         ),
         facts={
             "entries": tangent.entries,
@@ -129,16 +129,16 @@ def _with_rounding(c: Consultation, m: Measurement) -> Measurement:
         for k in c.names:
             if k not in c.missing:
                 # a gap without end in it asks for one run only
-                own = c.rounding(k, np.full(c.got[k].shape, np.inf) if once else None)
-                total += float(np.sum((np.asarray(own) * c.forward.scales(k)) ** 2))
-        if gap > CLEAR * total**0.5:
+                measured = c.rounding(k, np.full(c.got[k].shape, np.inf) if once else None)
+                total += float(np.sum((np.asarray(measured) * c.forward.scales(k)) ** 2))
+        if gap > rounding.CLEAR * total**0.5:
             break
     return replace(m, rounding=max(float(np.max(m.rounding)), total**0.5))
 
 
 def _beyond_rounding(c: Consultation, m: Measurement) -> bool:
     """Whether no rounding explains the mismatch, so that measuring it (many backward passes) is spared."""
-    return abs(float(m.got) - float(m.want.value)) > HOPELESS * max(c.eps.values()) * m.scale
+    return abs(float(m.got) - float(m.want.value)) > rounding.HOPELESS * max(c.eps.values()) * m.scale
 
 
 def _off(m: Measurement) -> bool:

@@ -7,6 +7,7 @@ full ladder.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,23 +34,30 @@ def located(c: Consultation, line: Line, whole: Measurement) -> list[Measurement
     if strange:
         return [_entries(c, k, at[:LOCATED], "not finite") for k, at in strange.items()]
     fitting = {k: v for k, v in line.tangent.items() if c.got[k].shape == v.shape}
-    noise = line.floor
-    search = Mismatch(c.forward, c.got, fitting, noise=noise, size=whole.scale)
+    search = Mismatch(line, c.got, fitting)
     mismatch = float(whole.got) - float(whole.want.value)
     doubt = search.sharpen(mismatch) + float(np.max(whole.rounding))
     alone = search.single(mismatch, doubt)
     if alone is not None:
         where, flat = search.place(alone)
         return [_explained(c, search, where, flat, mismatch, doubt)]
-    shares = {k: search.of(search.all_of(k)) for k in fitting} if 1 < len(fitting) <= PRIMALS else {}
-    if len(fitting) == 1:
-        shares = dict.fromkeys(fitting, mismatch)
+    shares = _shares(search, fitting, mismatch, doubt) if len(fitting) <= PRIMALS else {}
     wrong = sorted((k for k in shares if abs(shares[k]) > doubt), key=lambda k: -abs(shares[k]))
     found = [_explained(c, search, k, _first(search, k, shares[k], doubt), shares[k], doubt) for k in wrong[:REPORTED]]
     if not found:
         where, flat = search.place(search.halved(np.arange(search.entries), mismatch)[0])
         total = search.of(search.all_of(where)) if len(fitting) > 1 else mismatch
         found.append(_explained(c, search, where, flat, total, doubt))
+    return found
+
+
+def _shares(search: Mismatch, fitting: Mapping[str, Array], mismatch: float, doubt: float) -> dict[str, float]:
+    """The mismatch of each primal, the largest primals first, until nothing is left for the others."""
+    found: dict[str, float] = {}
+    left = sorted(fitting, key=lambda k: -fitting[k].size)
+    while left and (not found or abs(mismatch - sum(found.values())) > doubt):
+        k = left.pop(0)
+        found[k] = search.of(search.all_of(k)) if left or not found else mismatch - sum(found.values())
     return found
 
 
@@ -75,6 +83,8 @@ def _explained(c: Consultation, search: Mismatch, name: str, first: int, mismatc
     if not np.isfinite(alone) or abs(mismatch - alone) <= max(doubt, 1e-3 * abs(mismatch)):
         return _entries(c, name, told, "only there", m)
     start = int(search.offsets[name])
+    if _one_factor(c, search, m, name, first, mismatch, doubt):
+        return _entries(c, name, _some(np.arange(got.size), first, c), "all over the array", m)
     for where, flat in patterns(shape, first):
         if _holds(search, flat + start, mismatch, doubt):
             return _entries(c, name, _some(flat, first, c), where, m)
@@ -91,6 +101,17 @@ def _explained(c: Consultation, search: Mismatch, name: str, first: int, mismatc
         return _entries(c, name, inside, where, m)
     at, _ = search.halved(np.setdiff1d(inside, told) + start, mismatch - alone)
     return _entries(c, name, _some(inside, first, c, at - start), where, m)
+
+
+def _one_factor(
+    c: Consultation, search: Mismatch, m: Measurement, name: str, first: int, mismatch: float, doubt: float
+) -> bool:
+    """Whether the whole mismatch is what it would be if every entry were off by the factor that this one is off by."""
+    got, want, error = (float(np.ravel(v)[first]) for v in (c.got[name], m.want.value, m.want.error))
+    if not got or not abs(got - want) > 1e3 * error:
+        return False
+    said = (1 - want / got) * float(np.dot(search.got[name], search.tangent[name]))
+    return abs(said - mismatch) <= max(doubt, 1e-4 * abs(mismatch))
 
 
 def _holds(search: Mismatch, where: Array, mismatch: float, doubt: float) -> bool:

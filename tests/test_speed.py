@@ -65,11 +65,38 @@ def test_one_entry_of_many_that_is_wrong_by_1e5_of_itself_is_named(oracles):
     assert tuple(map(int, where)) in {f.index for f in report.findings if f.verdict == "fail"}
 
 
-@pytest.mark.parametrize(("oracles", "most"), [(None, 48), (DIFFERENCES, 84)], ids=["every oracle", "differences"])
-def test_finding_one_entry_takes_tens_of_forwards(oracles, most):
-    wrong = Counted(one_entry)
-    assert wrong.verify(oracles=oracles).verdict == "fail"
+def sign_of_a_layer(gradients):
+    gradients["W"] *= -1
+
+
+@pytest.fixture
+def dear_forwards(monkeypatch):
+    """Every forward counts as one that takes long."""
+    monkeypatch.setattr("gradverify.consult.DEAR", 0.0)
+
+
+@pytest.mark.usefixtures("dear_forwards")
+@pytest.mark.parametrize("plant", [one_entry, sign_of_a_layer], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(("oracles", "most"), [(None, 14), (DIFFERENCES, 58)], ids=["every oracle", "differences"])
+def test_where_forwards_are_dear_a_fail_takes_few_more_of_them_than_a_pass(oracles, most, plant):
+    wrong = Counted(plant)
+    report = wrong.verify(oracles=oracles)
+    assert report.verdict == "fail"
     assert wrong.forwards <= most
+    if plant is sign_of_a_layer:
+        assert report.causes[0] == "sign"
+
+
+@pytest.mark.usefixtures("dear_forwards")
+def test_where_forwards_are_dear_a_cause_that_the_numbers_do_not_show_is_still_looked_for():
+    class NoSlope(Counted):
+        def backward(self, upstream, cache):
+            a, r, V, X = cache
+            d = upstream * r / len(X)
+            e = d @ V.T
+            return {"W": X.T @ e, "b": e.sum(axis=0), "V": a.T @ d, "c": d.sum(axis=0)}
+
+    assert NoSlope().verify().causes[0] == "missing-activation-derivative"
 
 
 def test_one_median_entry_wrong_by_1e7_of_itself_is_seen_by_differences_alone():

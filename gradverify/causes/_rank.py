@@ -36,6 +36,7 @@ LESS_SPECIFIC = {
 }
 SURE = 0.9  #: a cause that leaves nothing to look for, where looking is dear
 FEW = 10_000  #: one entry in so many
+ALONE = "only there"  #: what ``search`` says of an entry that explains everything that is wrong
 FLOAT32 = 32 * 2.0**-23  #: rounding of single precision inside code that says double
 LAST = frozenset({"noise"})  #: said only when nothing else is
 
@@ -50,7 +51,7 @@ def name_causes(m: Measurement, ev: Evidence) -> tuple[Cause, ...]:
         kept: tuple[Cause, ...] = ()
         if ev.dear:
             kept = _ranked(m, replace(ev, what_if=None, gradients=_no_run))
-        if not kept or (kept[0].confidence < SURE and not _lone(m)):
+        if not ev.dear or not (_lone(m) or (kept and kept[0].confidence >= SURE)):
             kept = _ranked(m, ev)
     finally:
         Asked.forget()
@@ -86,6 +87,8 @@ def _no_run(primals: Arrays, upstream: Out) -> Gradients:
 def _lone(m: Measurement) -> bool:
     """Whether of a large array so few entries are wrong that they are no term, no factor and no path."""
     got, want = np.asarray(m.got), np.asarray(m.want.value)
+    if m.facts.get("where") == ALONE or "seen_in_one_entry" in m.facts:
+        return True  # ... or a direction, which is followed by the entries that are wrong
     if got.shape != want.shape or got.size < FEW:
         return False
     with np.errstate(invalid="ignore"):

@@ -96,7 +96,8 @@ class Pair:
 
 def thin(shape: tuple[int, ...]) -> tuple[slice, ...]:
     """A few entries in regular distances along every axis of a large array: what they refute need not be looked at
-    in full. Empty for an array that is not large."""
+    in full. Empty for an array that is not large.
+    """
     if int(np.prod(shape)) <= LARGE:
         return ()
     each = max(2, int(SOME ** (1 / len(shape))))

@@ -55,6 +55,11 @@ class Line:
         value, noise = (np.array([self._known[t][i] for t in asked]) for i in range(2))
         return value[None], np.maximum(noise, self.floor)[None]
 
+    def pairs(self) -> tuple[list[float], dict[float, Array]]:
+        """The steps with a sample on either side, longest first, and those two samples of each."""
+        both = sorted((t for t in self._known if t > 0 and -t in self._known), reverse=True)
+        return both, {t: np.array([self._known[t][0], self._known[-t][0]]) for t in both}
+
     def two(self) -> Central:
         """From two steps (four samples): good enough to meet a number, not to find one."""
         return self._central(NEAR * RATIO ** -np.arange(2.0), RATIO)

@@ -7,14 +7,14 @@ what the search ends at is measured again on a full ladder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gradverify.sampling import Forward
+from gradverify.oracles._line import Line
 from gradverify.types import Array
 
-LONGEST, NEAR, SHORTEST = 1 / 128, 1 / 512, 1e-6  #: steps, in units of the direction
+LONGEST = 1 / 16  #: the longest step of a question, in units of the direction
 LEAST = 4  #: parts that a question must tell apart to be better than halving
 
 
@@ -22,22 +22,18 @@ class Mismatch:
     """got against the forward along parts of one direction.
 
     got      gradients by name; tangent: the direction by name, in natural units; both flattened inside
-    noise    absolute rounding of one sample of phi
-    size     root mean square sum of the contributions to <got, tangent>
+    line     phi along the whole direction, with the samples that it was judged by
     """
 
-    def __init__(
-        self, forward: Forward, got: Mapping[str, Array], tangent: Mapping[str, Array], *, noise: float, size: float
-    ) -> None:
-        self.forward = forward
+    def __init__(self, line: Line, got: Mapping[str, Array], tangent: Mapping[str, Array]) -> None:
+        self.forward, self.line = line.forward, line
         self.tangent = {k: v.ravel() for k, v in tangent.items()}
         self.shapes = {k: v.shape for k, v in tangent.items()}
         self.got = {k: got[k].ravel().astype(float, copy=False) for k in tangent}
         self.offsets = dict(zip(tangent, np.cumsum([0, *(v.size for v in tangent.values())]), strict=False))
         self.entries = sum(v.size for v in tangent.values())
-        balanced = (3 * noise / size) ** (1 / 3) if size > 0 and np.isfinite(noise) else 0.0
-        self.steps = [float(np.clip(balanced, SHORTEST, LONGEST))]
-        self.noise = noise
+        self.whole = float(sum(np.dot(self.got[k], v) for k, v in self.tangent.items()))
+        self.steps: list[float] = []
 
     def of(self, where: Array) -> float:
         """Mismatch of the entries ``where``: sorted indices into all primals one after the other."""
@@ -56,28 +52,28 @@ class Mismatch:
         said = float(sum(np.dot(self.got[k], v) for k, v in flat.items()))
         moved = {k: v.reshape(self.shapes[k]) for k, v in flat.items()}
         values, _ = self.forward.along(moved, [s for h in self.steps for s in (h, -h)])
-        slopes = (values[0::2] - values[1::2]) / (2 * np.array(self.steps))
-        if len(slopes) == 1:
-            return said - float(slopes[0])
-        ratio = (self.steps[0] / self.steps[1]) ** 2
-        return said - float(slopes[1] + (slopes[1] - slopes[0]) / (ratio - 1))
+        return said - _slope(self.steps, values)
 
     def sharpen(self, mismatch: float) -> float:
-        """The error of one answer, from what a full ladder says of the whole direction; four samples if need be."""
-        everything = np.arange(self.entries)
-        best, doubt = self.steps, self._doubt(everything, mismatch)
-        for first in (NEAR, LONGEST):
+        """Choose the steps of a question and return the error of an answer, from what is known of the whole direction.
+
+        One step where it tells the mismatch to a hundredth, else the two that tell it best.
+        """
+        steps, values = self.line.pairs()
+        best, doubt = steps[-1:], np.inf
+        for count in (1, 2):
+            for i in range(len(steps)):
+                for chosen in ([steps[i]],) if count == 1 else ([steps[i], h] for h in steps[i + 1 :]):
+                    if chosen[0] > LONGEST and len(steps) > count:
+                        continue
+                    slope = _slope(chosen, np.concatenate([values[h] for h in chosen]))
+                    off = 3 * abs(self.whole - slope - mismatch) + 3 * self.line.floor / chosen[-1]
+                    if off < doubt:
+                        best, doubt = chosen, off
             if doubt < 0.01 * abs(mismatch):
                 break
-            self.steps = [first, first / 2.7]
-            again = self._doubt(everything, mismatch)
-            if again < doubt:
-                best, doubt = self.steps, again
         self.steps = best
-        return doubt
-
-    def _doubt(self, everything: Array, mismatch: float) -> float:
-        return 3 * abs(self.of(everything) - mismatch) + 3 * self.noise / self.steps[-1]
+        return float(doubt)
 
     def single(self, mismatch: float, doubt: float) -> int | None:
         """The entry that is wrong if it is one alone; None where it is not, or the mismatch is too small to tell.
@@ -174,3 +170,12 @@ class Mismatch:
         """The primal and the flat index in it."""
         name = next(k for k in reversed(list(self.offsets)) if self.offsets[k] <= entry)
         return name, entry - int(self.offsets[name])
+
+
+def _slope(steps: Sequence[float], values: Array) -> float:
+    """From the samples at +-h for each step; two steps eliminate the square of the step."""
+    slopes = (values[0::2] - values[1::2]) / (2 * np.array(steps))
+    if len(slopes) == 1:
+        return float(slopes[0])
+    ratio = (steps[0] / steps[1]) ** 2
+    return float(slopes[1] + (slopes[1] - slopes[0]) / (ratio - 1))

@@ -17,7 +17,7 @@ from gradverify.sampling import Forward
 from gradverify.types import Adapter, Array, Case, Estimate, rng_for
 
 MANY = 64  #: samples from which it pays to find out how to take them together
-CLEAR = 1e3  #: claimed errors that a slope is off by and no noise explains: noise would make the samples disagree
+CLEAR = 100.0  #: claimed errors that a slope is off by and no noise explains: noise would make the samples disagree
 
 
 @oracle("finite-differences")
@@ -101,7 +101,7 @@ class FiniteDifferences:
         return self.entries(forward, name, indices, accept=accept, shrink=shrink)
 
     def meets(self, forward: Forward, name: str, at: int, said: float, within: float) -> bool:
-        """Whether two small steps (four samples) along one entry come out at ``said``: to confirm a slope, not to find it.
+        """Whether two small steps (four samples) along one entry come out at ``said``: to confirm it, not to find it.
 
         at  flat index; within: absolute
         """
