@@ -12,6 +12,7 @@ import numpy as np
 from gradverify import runner
 from gradverify.adapters._adapt import adapt
 from gradverify.adapters._bind import hint
+from gradverify.adapters._seeds import kept
 from gradverify.errors import AdapterError, UsageError
 from gradverify.inputs import arrays_of, as_out, plain_constants, stored
 from gradverify.report import Report
@@ -78,7 +79,8 @@ def verify(
         repeat=repeat or _repeat(adapter, seed),
     )
     before = _fingerprints(case)
-    findings = _only(list(runner.run(plan)), wanted)
+    with kept():
+        findings = _only(list(runner.run(plan)), wanted)
     _unwritten(before, _fingerprints(case), adapter)
     return Report.of(findings, seconds=time.perf_counter() - start, seed=seed, level=level, adapter=adapter.name)
 

@@ -90,7 +90,8 @@ def _cut(shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 def _parts(m: Measurement, cut: tuple[slice, ...]) -> dict[str, Any]:
     """The fields of a measurement that have entries, cut."""
-    arrays = {k: getattr(m, k) for k in ("got", "rounding", "lower", "upper")}
+    bounded = ("lower", "upper") if m.lower is not m.upper else ()
+    arrays = {"lower": None, "upper": None, **{k: getattr(m, k) for k in ("got", "rounding", *bounded)}}
     want = Estimate(value=m.want.value[cut], error=m.want.error[cut], note=m.want.note)
     return {"want": want, **{k: v[cut] if np.ndim(v) else v for k, v in arrays.items()}}
 

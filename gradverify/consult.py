@@ -17,14 +17,14 @@ from gradverify import probes, rounding
 from gradverify.directions import Direction, scales_of
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.oracles._ladder import NOTHING, Slopes
-from gradverify.oracles._line import NEAR, Line
+from gradverify.oracles._line import NEAR, NEAREST, Line
 from gradverify.oracles.complex_step import ComplexStep
 from gradverify.oracles.finite_differences import FiniteDifferences
 from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.stacking import Stacked
-from gradverify.tally import Columns, largest, outside
+from gradverify.tally import Columns, any_outside, compact, largest, outside
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
@@ -87,6 +87,7 @@ class Consultation:
         self.unfed = sorted(unfed)
         self.names = [k for k in self.names if k not in unfed]  #: a network gives no gradient for what it is fed
         self.got: dict[str, Array] = {}
+        self._sizes: dict[str, float] = {}
         self.reshaped: dict[str, tuple[int, ...]] = {}  #: gradients of another shape with as many entries
         for k in list(self.names):
             shape = case.primals[k].shape
@@ -130,7 +131,8 @@ class Consultation:
 
     def _resolved(self, name: str, m: Measurement) -> Measurement:
         """A gradient that the differences cannot resolve is put to the line integral."""
-        vague = np.isnan(m.want.error) | (m.want.error > m.ask * max(self._size(name), 1e-300))
+        error = compact(m.want.error)
+        vague = np.isnan(error) | (error > m.ask * max(self._size(name), 1e-300))
         if self.got[name].shape == m.want.value.shape and vague.any():
             return along_segments(self, name, self.gradients, m)
         return m
@@ -183,12 +185,11 @@ class Consultation:
             return True
         named = next((a.oracle for a in answers.values()), "")
         values = {k: answers[k].estimate.value for k in self.names}
-        unknown = any(np.isnan(answers[k].estimate.error).any() for k in self.names)
+        unknown = any(np.isnan(compact(answers[k].estimate.error)).any() for k in self.names)
         for i in range(0 if unknown else DIRECTIONS[self.level]):
             tangent = self.direction(values, f"direction/{i}")
             said, size = tangent.times(values)
-            doubt = sum(float(np.max(answers[k].estimate.error, initial=0.0)) * tangent.length(k) for k in self.names)
-            agrees, slopes = self._along(tangent, said, size, doubt)
+            agrees, slopes = self._along(tangent, said, size, answers)
             if agrees is None:
                 continue
             if not agrees:
@@ -205,14 +206,18 @@ class Consultation:
         """A random direction through all primals, each weighted by its gradient so that none is drowned."""
         return self.forward.direction(gradients, seed_for(self.seed, self.case.name, *names))
 
-    def _along(self, tangent: Direction, said: float, size: float, doubt: float) -> tuple[bool | None, Slopes]:
+    def _along(
+        self, tangent: Direction, said: float, size: float, answers: Mapping[str, Answer]
+    ) -> tuple[bool | None, Slopes]:
         """Whether differences along a direction agree with a slope; None where they do not know."""
         # too small an error claimed here can only make them disagree: the noise is measured when they do
         rounding_only = self.forward.noise_of(self.forward.origin)
         line = Line(self.forward, tangent, rounding_only)
-        near = line.two() if 4 * rounding_only / NEAR <= MET * size else None
-        if near is not None and abs(near.value - said) <= MET * size:
-            return True, NOTHING
+        for step, slope in ((NEAREST, line.one), (NEAR, lambda: line.two().value)):
+            if 4 * rounding_only / step <= MET * size and abs(slope() - said) <= MET * size:
+                return True, NOTHING
+        known = {k: float(np.max(compact(answers[k].estimate.error), initial=0.0)) for k in self.names}
+        doubt = sum(error * tangent.length(k) for k, error in known.items())
         slopes, agrees = NOTHING, None
         for measured in (False, True):
             if measured:
@@ -274,7 +279,13 @@ class Consultation:
 
     def _size(self, name: str) -> float:
         """Natural magnitude of a gradient: its own largest entry, or what its terms would be if it is zero."""
-        return largest(self.got[name]) or self._natural(name)
+        return self._largest(name) or self._natural(name)
+
+    def _largest(self, name: str) -> float:
+        """Largest finite magnitude of a gradient as it was got."""
+        if name not in self._sizes:
+            self._sizes[name] = largest(self.got[name])
+        return self._sizes[name]
 
     def _natural(self, name: str) -> float:
         """What the terms of a gradient may be: |upstream| |out| / |primal|."""
@@ -287,9 +298,9 @@ class Consultation:
     def _is_zero(self, name: str, answer: Answer) -> bool:
         """Whether the gradient is nothing but its own rounding: zero, as far as anybody can tell."""
         got = self.got[name]
-        if not np.any(got):
-            return True
-        vague = np.nanmax(answer.estimate.error, initial=0.0) > 1e-6 * np.max(np.abs(got), initial=0.0)
+        if not self._largest(name):
+            return not np.any(got)
+        vague = np.nanmax(compact(answer.estimate.error), initial=0.0) > 1e-6 * self._largest(name)
         same = got.shape == answer.estimate.value.shape
         return bool(vague and same and np.all(np.abs(got) <= 2 * self.rounding(name)))
 
@@ -410,13 +421,15 @@ class Consultation:
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
 
     def _differs(self, name: str, answer: Answer, allowance: Array | float) -> bool:
-        return bool(self._different(name, answer, allowance).any())
+        return any_outside(self._columns(name, answer, allowance))
 
     def _different(self, name: str, answer: Answer, allowance: Array | float) -> Array:
         """The entries that are neither close to the answer, nor between its bounds, or of which it does not know."""
+        return outside(self._columns(name, answer, allowance)).reshape(answer.estimate.value.shape)
+
+    def _columns(self, name: str, answer: Answer, allowance: Array | float) -> Columns:
         want = answer.estimate
-        columns = Columns.of(self.got[name], want.value, want.error, allowance, answer.lower, answer.upper)
-        return outside(columns).reshape(want.value.shape)
+        return Columns.of(self.got[name], want.value, want.error, allowance, answer.lower, answer.upper)
 
     def _other_conventions(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """At a kink the forward's autodiff knows one convention; the implementation may follow another."""
@@ -518,8 +531,8 @@ class Consultation:
             facts["none"] = True
             why = f"backward gave no gradient (None) for {name}, which the output depends on"
         natural = self._natural(name)
-        if name not in self.missing and not np.any(self.got[name]):
-            known = float(np.nanmax(answer.estimate.error, initial=0.0))
+        if name not in self.missing and not self._largest(name) and not np.any(self.got[name]):
+            known = float(np.nanmax(compact(answer.estimate.error), initial=0.0))
             answer.notes.append(f"the gradient of {name} is zero to within {known:.0e}")
         return Measurement(
             of=f"gradient of {name}",

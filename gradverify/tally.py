@@ -54,6 +54,11 @@ def flattened(array: Array, shape: tuple[int, ...]) -> Array:
     return np.reshape(np.broadcast_to(array, shape), -1)
 
 
+def compact(array: Array) -> Array:
+    """``array`` without its repetitions: a view whose axes of stride 0 have length one. Its extremes are the same."""
+    return array[tuple(slice(0, 1) if s == 0 else slice(None) for s in array.strides)]
+
+
 @dataclass(frozen=True)
 class Count:
     """One block of entries: how many are known, wrong and vague, and the worst of them."""
@@ -75,6 +80,8 @@ def counted(c: Columns, part: slice, asked: float) -> Count:
     got, want, error, budget = c.got[part], c.want[part], c.error[part], c.budget[part]
     lower, upper = (None, None) if c.lower is None or c.upper is None else (c.lower[part], c.upper[part])
     gap = _gap(got, want, lower, upper)
+    if (plain := _all_well(gap, error, budget, part, asked)) is not None:
+        return plain
     known = np.isfinite(error)
     with np.errstate(invalid="ignore"):
         allowed = np.where(known, error, 0.0) + budget
@@ -102,20 +109,51 @@ def counted(c: Columns, part: slice, asked: float) -> Count:
     )
 
 
+def _all_well(gap: Array, error: Array, budget: Array, part: slice, asked: float) -> Count | None:
+    """The count of a block in which everything is allowed the same, and nothing exceeds it; None for any other."""
+    if not gap.size or error.strides != (0,) or budget.strides != (0,):
+        return None
+    allowed, worst = float(error[0] + budget[0]), int(np.argmax(gap))  # argmax finds a NaN, too
+    if not np.isfinite(error[0]) or not gap[worst] <= allowed:
+        return None
+    return Count(
+        known=gap.size,
+        wrong=0,
+        vague=gap.size if error[0] > asked > 0 else 0,
+        worst=part.start + worst,
+        excess=float(gap[worst]) - allowed,
+        gap=float(gap[worst]),
+        allowed=allowed,
+        budget=float(budget[0]),
+        error=float(error[0]),
+        infinite=0,
+    )
+
+
 def outside(c: Columns) -> Array:
     """(entries,) True where an entry is neither within what is allowed nor between the bounds, or is not known."""
     found = np.empty(c.got.size, bool)
     for part in blocks(c.got.size):
-        got, want, error, budget = c.got[part], c.want[part], c.error[part], c.budget[part]
-        with np.errstate(invalid="ignore"):
-            away = ~(np.abs(got - want) <= error + budget)
-            if away.any():
-                away &= (got != want) | np.isnan(error)
-            if c.lower is not None and c.upper is not None:
-                lower, upper = c.lower[part], c.upper[part]
-                away &= ~((got >= lower - budget) & (got <= upper + budget) & (upper > lower)) | np.isnan(error)
-        found[part] = away
+        found[part] = _away(c, part)
     return found
+
+
+def any_outside(c: Columns) -> bool:
+    """Whether ``outside`` finds an entry; stops at the first block that has one."""
+    return any(bool(_away(c, part).any()) for part in blocks(c.got.size))
+
+
+def _away(c: Columns, part: slice) -> Array:
+    got, want, error, budget = c.got[part], c.want[part], c.error[part], c.budget[part]
+    allowed = error[:1] + budget[:1] if error.strides == budget.strides == (0,) else error + budget
+    with np.errstate(invalid="ignore"):
+        away: Array = ~(np.abs(got - want) <= allowed)
+        if away.any():
+            away &= (got != want) | np.isnan(error)
+        if c.lower is not None and c.upper is not None:
+            lower, upper = c.lower[part], c.upper[part]
+            away &= ~((got >= lower - budget) & (got <= upper + budget) & (upper > lower)) | np.isnan(error)
+    return away
 
 
 def fails(c: Columns) -> bool:
@@ -123,8 +161,10 @@ def fails(c: Columns) -> bool:
     for part in blocks(c.got.size):
         lower, upper = (None, None) if c.lower is None or c.upper is None else (c.lower[part], c.upper[part])
         gap = _gap(c.got[part], c.want[part], lower, upper)
+        error, budget = c.error[part], c.budget[part]
+        same = error.strides == budget.strides == (0,)
         with np.errstate(invalid="ignore"):
-            if not (gap <= c.error[part] + c.budget[part]).all():
+            if not (gap <= (error[:1] + budget[:1] if same else error + budget)).all():
                 return True
     return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ class Randomness:
     @contextmanager
     def forward(self) -> Iterator[None]:
         """Seeded: every forward draws the same numbers."""
-        with _kept():
+        with kept():
             np.random.seed(self.seed)  # noqa: NPY002 - the legacy global generator is what user code draws from
             random.seed(self.seed)
             if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "default_generator"):
@@ -39,17 +40,25 @@ class Randomness:
     @contextmanager
     def pullback(self) -> Iterator[None]:
         """As the forward left it: two pullbacks draw the same numbers."""
-        with _kept():
+        with kept():
             if self._after is not None:
                 np.random.set_state(self._after[0])  # noqa: NPY002 - as above
                 random.setstate(self._after[1])
             yield
 
 
+_OUTER = threading.local()  #: whether this thread has kept the global generators already
+
+
 @contextmanager
-def _kept() -> Iterator[None]:
-    """Restore the global generators on leaving, also after an exception."""
+def kept() -> Iterator[None]:
+    """Restore the global generators on leaving, also after an exception; inside another such block nothing is done."""
+    if getattr(_OUTER, "kept", False):
+        yield
+        return
     with ExitStack() as stack:
+        _OUTER.kept = True
+        stack.callback(setattr, _OUTER, "kept", False)
         stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - as above
         stack.callback(random.setstate, random.getstate())
         if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "default_generator"):

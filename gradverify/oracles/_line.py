@@ -20,6 +20,7 @@ from gradverify.types import Array
 LONG = 1 / 8  #: the longest step, in natural units: many entries move together, each at random
 NEAR = 1 / 512  #: where two steps are to do: what they cannot eliminate is a millionth of a millionth of the slope
 HOPELESS = 100.0  #: claimed errors that a slope is off by and no finer samples will mend
+NEAREST = 1 / 16384  #: where one step is to do: what it does not eliminate is a few billionths of the slope
 POWERS = [2, 4, 6, 8, 10]
 
 
@@ -59,6 +60,11 @@ class Line:
         """The steps with a sample on either side, longest first, and those two samples of each."""
         both = sorted((t for t in self._known if t > 0 and -t in self._known), reverse=True)
         return both, {t: np.array([self._known[t][0], self._known[-t][0]]) for t in both}
+
+    def one(self) -> float:
+        """The difference quotient of one small step (two samples): to meet a number, not to find one."""
+        values, _ = self.sample(np.zeros(1), np.array([[NEAREST, -NEAREST]]))
+        return float(values[0, 0] - values[0, 1]) / (2 * NEAREST)
 
     def two(self) -> Central:
         """From two steps (four samples): good enough to meet a number, not to find one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ class Escaped(Unsupported):
     """A traced value left the trace, or a function is not traced; the message names it and the user's line."""
 
 
+@functools.lru_cache(maxsize=4096)
 def is_inside(module: str) -> bool:
     """Does a module of this name belong to the machinery and not to the user?"""
     return any(module == name or module.startswith(name + ".") for name in INSIDE)

@@ -14,7 +14,7 @@ import importlib
 import math
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -30,8 +30,27 @@ FLOAT = scalar_type(float)  #: found before the builtin, in the globals of the u
 _LOCK = threading.RLock()  # namespaces are shared by all threads: one trace at a time
 
 
+#: what was made last, beside what it was made of: two lists of the same objects are compared in no time
+_MADE: dict[str, tuple[list[Any], Any]] = {}
+
+
+def _remembered(what: str, of: list[Any], make: Callable[[], Any]) -> Any:
+    """``make()``, or what it gave the last time if it was made of the very same objects."""
+    if what not in _MADE or _MADE[what][0] != of:
+        _MADE[what] = of, make()
+    return _MADE[what][1]
+
+
 def look_alikes() -> dict[int, Any]:
-    """Id of a module or function -> what stands for it during a trace."""
+    """Id of a module or function -> what stands for it during a trace; made anew only where a module has changed."""
+    modules = [m for n in ("numpy", "math", "numpy.linalg", "scipy", "scipy.special") if (m := sys.modules.get(n))]
+    found: dict[int, Any] = _remembered(
+        "look-alikes", [v for m in modules for v in m.__dict__.values()], _look_alikes
+    )
+    return found
+
+
+def _look_alikes() -> dict[int, Any]:
     stand: dict[int, Any] = {}
 
     def twin(module: ModuleType) -> ModuleType:
@@ -62,9 +81,13 @@ def belongs_to_a_user(name: str, path: str | None) -> bool:
     return "site-packages" not in (path or "")
 
 
-@functools.lru_cache(maxsize=1)
-def users_modules(_: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The globals of the user's modules, looked for again only when other modules are loaded (their ids)."""
+def users_modules() -> list[dict[str, Any]]:
+    """The globals of the user's modules, looked for again only when other modules are loaded."""
+    found: list[dict[str, Any]] = _remembered("modules", list(sys.modules.values()), _users_modules)
+    return found
+
+
+def _users_modules() -> list[dict[str, Any]]:
     found = []
     for name, module in list(sys.modules.items()):
         names = getattr(module, "__dict__", None)
@@ -77,7 +100,7 @@ def users_modules(_: tuple[int, ...]) -> list[dict[str, Any]]:
 
 def namespaces(call: Any) -> Iterator[Any]:
     """The globals of the user's modules and of the functions that ``call`` is made of, and the cells of closures."""
-    yield from users_modules(tuple(map(id, list(sys.modules.values()))))
+    yield from users_modules()
     seen: set[int] = set()
     queue: list[tuple[Any, int]] = [(call, 0)]
     while queue:
