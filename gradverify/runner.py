@@ -15,6 +15,7 @@ from gradverify.errors import AdapterError, GradverifyError, Unsupported, UsageE
 from gradverify.evidence import evidence_of, told
 from gradverify.judge import judge
 from gradverify.registry import Entry
+from gradverify.tally import largest
 from gradverify.types import Adapter, Case, Cause, Check, Finding, Measurement, Verdict, leaves, like, rng_for
 
 LEVELS = ("quick", "standard", "thorough")
@@ -217,8 +218,10 @@ def _spread(bench: LiveBench) -> tuple[float, float]:
     spread, size = 0.0, 0.0
     for k, v in first.items():
         a = np.asarray(v, dtype=complex if np.iscomplexobj(v) else float)
-        size = max(size, float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0)))
+        size = max(size, largest(a))
         for other in values:
+            if np.array_equal(v, other[k]):
+                continue
             b = np.asarray(other[k], dtype=complex if np.iscomplexobj(other[k]) else float)
             with np.errstate(invalid="ignore"):
                 apart = np.abs(a - b) if a.shape == b.shape else np.array(np.inf)

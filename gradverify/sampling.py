@@ -217,9 +217,8 @@ class Forward:
 
     def noise_of(self, value: Array) -> float:
         """Absolute rounding of <upstream, value> when every output carries an ulp of its own, or the known noise."""
-        weighted = self.weights * value
-        rounding = self.eps * float(np.sqrt(np.sum(np.abs(weighted) ** 2)))
-        return max(rounding, self.noise * float(np.sqrt(np.sum(np.abs(self.weights) ** 2))))
+        rounding = self.eps * _norm(self.weights * value)
+        return max(rounding, self.noise * _norm(self.weights)) if self.noise else rounding
 
     def moved(self, tangent: Mapping[str, Array], t: float) -> dict[str, Array]:
         """The primals at base + t * tangent, in arrays of their own."""
@@ -271,6 +270,11 @@ def _read_only(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _norm(vector: Array) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.vdot(vector, vector).real))
 
 
 def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
