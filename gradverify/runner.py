@@ -20,6 +20,7 @@ from gradverify.types import Adapter, Case, Cause, Check, Finding, Measurement, 
 
 LEVELS = ("quick", "standard", "thorough")
 VALUE = "pullback-matches-oracle"
+ROUNDINGS = 8.0  #: that two kernels for the same forward may be apart: with and without a gradient, say
 NOISY = 1e-4  #: relative differences between calls below this are noise of a function, above it there is no function
 #: checks that ask nothing twice: all that is left where the forward does not repeat itself
 UNREPEATABLE = frozenset({"shape", "finite", "dtype-preserved", "integers-get-no-gradient"})
@@ -84,7 +85,7 @@ def run(plan: Plan) -> Iterator[Finding]:
     bench = _bench(plan, plan.case)
     bench.gradients()
     spread, size = _spread(bench)
-    if spread > NOISY * size:
+    if spread > max(NOISY, ROUNDINGS * bench.eps) * size:
         reason = (
             f"the forward is not a function: at the same point its value differs by {spread:.1e} from call to call; "
             "fix the seed, pass the random mask as a constant, or reset the state in forward"

@@ -48,7 +48,17 @@ def _late(*_):
     raise TimeoutError(f"more than {PER_ITEM_S} s")
 
 
-def judge(item: Item, level: str | None = None) -> Outcome:
+def on_torch(item: Item) -> bool:
+    """Whether the subject of an item is torch's, and so can be judged on another device."""
+    from tests.corpus._drive import is_torch
+
+    try:
+        return is_torch(item.make()[0])
+    except ImportError:
+        return False
+
+
+def judge(item: Item, level: str | None = None, device: str | None = None) -> Outcome:
     """Run one item through the public door."""
     import gradverify as gv
 
@@ -59,7 +69,8 @@ def judge(item: Item, level: str | None = None) -> Outcome:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             subject, primals, kwargs = item.make()
-            report = gv.verify(subject, primals, **kwargs, **({"level": level} if level else {}))
+            more = {k: v for k, v in {"level": level, "device": device}.items() if v}
+            report = gv.verify(subject, primals, **{**kwargs, **more})
             verdict, causes, text = str(report.verdict), tuple(map(str, report.causes)), str(report)
         wrong = item.judge(verdict, text)
     except Exception:  # noqa: BLE001 - an exception of the tool is an outcome
