@@ -53,7 +53,7 @@ def rounded(v: Array, dtype: str | None) -> Array:
         raise UsageError(f"dtype={dtype!r}; known: {', '.join(PRECISIONS)}")
     if dtype == "bfloat16":
         return to_bfloat16(v)
-    return v.astype(dtype)
+    return v.astype(dtype, copy=False)
 
 
 def to_bfloat16(v: Array) -> Array:

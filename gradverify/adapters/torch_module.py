@@ -13,7 +13,7 @@ from gradverify.adapters._bind import arguments, run, signature, slots
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import UsageError
-from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback
+from gradverify.types import LARGE, Array, Arrays, Case, Gradients, Out, Pullback
 
 
 @registry.adapter("torch_module")
@@ -59,16 +59,18 @@ class TorchModule:
         return dict(self._module.named_parameters()) if self._module is not None else {}
 
     def parameters(self) -> dict[str, Array]:
-        """The parameters that require a gradient, by their names, at their current values."""
+        """The parameters that require a gradient, by their names, at their current values; large ones as views."""
         if self._module is None:
             return {}
         named = self._module.named_parameters()
-        return {n: tensor_array(p.detach().to(self._dtype)).copy() for n, p in named if p.requires_grad}
+        found = {n: tensor_array(p.detach().to(self._dtype)) for n, p in named if p.requires_grad}
+        return {n: a if a.nbytes >= LARGE else a.copy() for n, a in found.items()}
 
     def rounded(self, primals: Arrays) -> dict[str, Array]:
-        """The primals as the module's dtype holds them."""
-        cast = {n: between.to_tensor(self._torch, a.copy(), self._dtype) for n, a in primals.items()}
-        return {n: tensor_array(t) for n, t in cast.items()}
+        """The primals as the module's dtype holds them; what it holds as it is stays the very array."""
+        held = {n: self._dtype is None or f"torch.{a.dtype}" == str(self._dtype) for n, a in primals.items()}
+        cast = {n: between.to_tensor(self._torch, a.copy(), self._dtype) for n, a in primals.items() if not held[n]}
+        return {n: primals[n] if held[n] else tensor_array(cast[n]) for n in primals}
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The forward on torch tensors of any dtype; custom Functions inside run by their forward only.
