@@ -55,7 +55,8 @@ def agree(rng):
         assert compared > 0
         raw = adapter.call(foreign(case.thawed()), constants)
         for k, v in leaves(out).items():
-            np.testing.assert_allclose(leaves(raw)[k], v, rtol=1e-12)
+            there = leaves(raw)[k]
+            np.testing.assert_allclose(there.detach().cpu() if hasattr(there, "cpu") else there, v, rtol=1e-12)
         return adapter
 
     return compare
