@@ -111,8 +111,8 @@ class TorchFunction:
                 with randomness.pullback(), between.upstream_shown(torch, upstream, outputs) as tensors:
                     ups = dict(zip(outputs, tensors, strict=True))
                     found = run(
-                        f"{self.name}.backward", torch.autograd.grad, list(live.values()), list(wanted.values()),
-                        [ups[n] for n in live], allow_unused=True, retain_graph=True,
+                        f"{self.name}.backward", between.gradients, torch, list(live.values()), list(wanted.values()),
+                        [ups[n] for n in live],
                     )  # fmt: skip
             by_name = dict(zip(wanted, found, strict=True))
             return {n: as_gradient(n, by_name.get(n)) for n in case.primals}
