@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.adapters._pairs_of_reals import PairsOfReals
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
 from gradverify.inputs import to_bfloat16
@@ -69,6 +70,10 @@ class LiveBench:
         case = self.case
         self._first: Run | None = None
         first = self.run()
+        if any(np.iscomplexobj(v) for v in leaves(first.out).values()):  # of real primals, as those of an FFT
+            self.adapter = PairsOfReals(adapter, frozenset())
+            self.truth = PairsOfReals(truth, frozenset()) if truth is not None else self.adapter
+            first = self.run()
         self.out = like(first.out, {k: np.array(v) for k, v in leaves(first.out).items()})
         self.own_upstream = case.upstream is not None  #: the user's, not drawn
         self.case = replace(case, upstream=self._upstream(case))

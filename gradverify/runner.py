@@ -164,7 +164,7 @@ def _judged(
             m = replace(m, notes=(*m.notes, f"no cause was looked for to the end: {type(error).__name__}: {error}"))
     elif verdict.verdict is Verdict.PASS and entry.name == VALUE:
         spots = blind.spots(m, bench)
-    said = getattr(plan.adapter, "notes", ()) if entry.name == VALUE else ()
+    said = getattr(bench.adapter, "notes", ()) if entry.name == VALUE else ()
     return _finding(
         plan,
         bench.case,
