@@ -132,9 +132,10 @@ def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Findin
         reason = str(error)  # the adapter cannot do this here: what was measured until then stands
     except AdapterError as error:
         catches = entry.meta.get("catches", ())
+        said = " ".join([str(error), *getattr(error, "__notes__", ())])  # the notes of a check say at what it raised
         yield _finding(
-            plan, bench.case, entry.name, verdict=Verdict.FAIL, why=f"raises although the plain call works: {error}",
-            n_compared=1, n_wrong=1, causes=blind.by_check(entry.name, catches, str(error)),
+            plan, bench.case, entry.name, verdict=Verdict.FAIL, why=f"raises although the plain call works: {said}",
+            n_compared=1, n_wrong=1, causes=blind.by_check(entry.name, catches, said),
         )  # fmt: skip
         return
     except GradverifyError:

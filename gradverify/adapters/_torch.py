@@ -96,9 +96,9 @@ def out_of(outputs: Mapping[str, Any]) -> Out:
 
 
 def upstream_tensors(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> list[Any]:
-    """The upstream in the order of ``outputs``, each with the dtype and device of its output."""
+    """The upstream in the order of ``outputs``, with their dtypes and devices; None for an output that has none."""
     parts = dict(upstream) if isinstance(upstream, Mapping) else {next(iter(outputs)): upstream}
-    return [to_tensor(torch, parts[n], t.dtype, t.device) for n, t in outputs.items()]
+    return [to_tensor(torch, parts[n], t.dtype, t.device) if n in parts else None for n, t in outputs.items()]
 
 
 @contextmanager
@@ -108,10 +108,12 @@ def upstream_shown(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> Ite
     A conversion (another dtype, another device) would hide that a backward changed its upstream.
     """
     tensors = upstream_tensors(torch, upstream, outputs)
-    before = [t.clone() for t in tensors]
+    before = [None if t is None else t.clone() for t in tensors]
     yield tensors
     parts = dict(upstream) if isinstance(upstream, Mapping) else {next(iter(outputs)): upstream}
     for name, now, then in zip(outputs, tensors, before, strict=True):
+        if now is None:
+            continue
         array = parts[name]
         if isinstance(array, np.ndarray) and array.flags.writeable and not torch.equal(now, then):
             array[...] = tensor_array(now)

@@ -27,7 +27,7 @@ class TorchFunction:
     framework = "torch"
     priority = 90
     accepted = "a torch.autograd.Function subclass: gv.verify(MyFunction, primals)"
-    traits = frozenset({"engine"})
+    traits = frozenset({"engine", "partial-upstream"})
 
     def __init__(self, function: Any, *, device: Any = None, dtype: Any = None, name: str = "") -> None:
         self._torch = between.torch_for("gv.torch_function")
@@ -105,11 +105,11 @@ class TorchFunction:
         wanted = {n: t for n, t in leaves.items() if t.requires_grad}
 
         def pullback(upstream: Out) -> Gradients:
-            live = {n: t for n, t in outputs.items() if t.requires_grad}
             found = (None,) * len(wanted)
-            if live:
-                with randomness.pullback(), between.upstream_shown(torch, upstream, outputs) as tensors:
-                    ups = dict(zip(outputs, tensors, strict=True))
+            with randomness.pullback(), between.upstream_shown(torch, upstream, outputs) as tensors:
+                ups = dict(zip(outputs, tensors, strict=True))
+                live = {n: t for n, t in outputs.items() if t.requires_grad and ups[n] is not None}
+                if live:
                     found = run(
                         f"{self.name}.backward", between.gradients, torch, list(live.values()), list(wanted.values()),
                         [ups[n] for n in live],

@@ -28,7 +28,7 @@ class TorchModule:
     """
 
     framework = "torch"
-    traits = frozenset({"engine"})
+    traits = frozenset({"engine", "partial-upstream"})
     priority = 5
     accepted = "a torch.nn.Module, or a callable on torch tensors: gv.verify(module, primals)"
 
@@ -121,7 +121,7 @@ class TorchModule:
 
         def pullback(upstream: Out) -> Gradients:
             ups = dict(zip(outputs, between.upstream_tensors(torch, upstream, outputs), strict=True))
-            live = {n: t for n, t in outputs.items() if t.requires_grad}
+            live = {n: t for n, t in outputs.items() if t.requires_grad and ups[n] is not None}
             found = (None,) * len(wanted)
             if live and wanted:
                 asked = torch, list(live.values()), list(wanted.values()), [ups[n] for n in live]
