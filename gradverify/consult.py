@@ -41,6 +41,7 @@ BORDERLINE = 8.0  #: allowances for rounding within which a difference asks for 
 DEAR = 2e-3  #: seconds a forward: from here on what is clear after one run is not asked again
 NEARLY = 0.05  #: of a gap: differences this close to one side of it have taken that side
 MET = 1e-7  #: of the root mean square contribution: differences this close to an autodiff have met it
+MEANT = "the surrogate stops or passes gradients on purpose: judged by its autograd, which differences contradict"
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Consultation:
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
+        self.meant = False  #: a surrogate stops gradients on purpose: differences know nothing of that
         self._oracle_was_right = False  #: differences have sided with the autodiff against the implementation
 
     def settle(self) -> list[Measurement]:
@@ -150,6 +152,8 @@ class Consultation:
 
     def allows(self, oracle: str) -> bool:
         """Whether the user's choice of oracles includes this one."""
+        if self.meant and oracle == "finite-differences":
+            return False
         return self.oracles is None or oracle in self.oracles
 
     def _autodiff(self) -> dict[str, Answer] | None:
@@ -195,6 +199,11 @@ class Consultation:
                 continue
             if not agrees:
                 value, error = float(slopes.value[0]), float(slopes.error[0])
+                if getattr(self.adapter, "declared", False) and getattr(self.adapter, "framework", "") == "torch":
+                    self.meant = True
+                    for a in answers.values():
+                        a.notes.append(MEANT)
+                    return True
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from gradverify import registry
@@ -24,6 +25,7 @@ class TorchModule:
     device   where to run, for example "cuda"
     dtype    "float64", "float32", "float16" or "bfloat16": parameters, buffers and floating-point primals are
              cast to it; default: the dtype of the module's parameters, else that of the primals
+    own_functions  whether ``call`` keeps the backward of custom Functions: they are not on trial
     Raises MissingExtra without torch, UsageError when ``subject`` is not callable.
     """
 
@@ -32,7 +34,9 @@ class TorchModule:
     priority = 5
     accepted = "a torch.nn.Module, or a callable on torch tensors: gv.verify(module, primals)"
 
-    def __init__(self, subject: Any, *, device: Any = None, dtype: Any = None, name: str = "") -> None:
+    def __init__(
+        self, subject: Any, *, device: Any = None, dtype: Any = None, own_functions: bool = False, name: str = ""
+    ) -> None:
         torch = self._torch = between.torch_for("gv.torch_module")
         if not callable(subject):
             raise UsageError(f"torch_module needs a torch.nn.Module or a callable on tensors, not {subject!r}")
@@ -44,6 +48,7 @@ class TorchModule:
         self._sig = signature(subject.forward if self._module is not None else subject)
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or getattr(subject, "__name__", type(subject).__name__)
+        self._own_functions = own_functions
         self._runs: list[tuple[Out, between.Held]] = []  #: the last few outputs with their modules, for ``again``
 
     @classmethod
@@ -78,7 +83,8 @@ class TorchModule:
         """
         like = next((t for t in primals.values() if is_tensor(t) and t.is_floating_point()), None)
         dtype, device = (like.dtype, like.device) if like is not None else (self._dtype, self.device)
-        with Randomness().forward(), between.backward_bypassed(self._torch):
+        bypassed = nullcontext() if self._own_functions else between.backward_bypassed(self._torch)
+        with Randomness().forward(), bypassed:
             return self.pick(self._forward(self._fresh(), primals, constants, dtype, device))
 
     def pick(self, raw: Any) -> Any:
