@@ -24,6 +24,7 @@ from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.stacking import Stacked
+from gradverify.symmetric import NOTE, over_symmetric
 from gradverify.tally import Columns, any_outside, compact, largest, outside
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
@@ -107,6 +108,7 @@ class Consultation:
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
+        self.symmetric: set[str] = set()  #: primals whose gradient is that over symmetric matrices
         self.meant = False  #: a surrogate stops gradients on purpose: differences know nothing of that
         self._oracle_was_right = False  #: differences have sided with the autodiff against the implementation
 
@@ -337,6 +339,8 @@ class Consultation:
         if self.autodiff is not None and self.autodiff.epsilons and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
+            answer = self._over_symmetric(name, answer, allowance)
+        if self._differs(name, answer, allowance):
             answer = self._other_conventions(name, answer, allowance)
         different = self._different(name, answer, allowance)
         if different.any() and self.allows("finite-differences"):
@@ -447,6 +451,17 @@ class Consultation:
     def _columns(self, name: str, answer: Answer, allowance: Array | float) -> Columns:
         want = answer.estimate
         return Columns.of(self.got[name], want.value, want.error, allowance, answer.lower, answer.upper)
+
+    def _over_symmetric(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
+        """The gradient over symmetric matrices, where forward reads one triangle of a symmetric one."""
+        estimate = over_symmetric(self.case.primals[name], answer.estimate)
+        if estimate is None:
+            return answer
+        candidate = Answer(estimate, answer.oracle, estimate.value, estimate.value, [*answer.notes, NOTE.format(name)])
+        if self._differs(name, candidate, allowance):
+            return answer
+        self.symmetric.add(name)
+        return candidate
 
     def _other_conventions(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """At a kink the forward's autodiff knows one convention; the implementation may follow another."""

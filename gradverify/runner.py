@@ -250,7 +250,9 @@ def _beside(plan: Plan, bench: LiveBench) -> Iterator[Finding]:
         return
     value = registry.check[VALUE]
     for i in range(POINTS[plan.level]):
-        case = points.beside(given, rng_for(plan.seed, given.name, "beside", str(i)), f"{given.name}~{i + 1}")
+        rng = rng_for(plan.seed, given.name, "beside", str(i))
+        symmetric = bench.consultation.symmetric if bench.consultation else ()
+        case = points.beside(given, rng, f"{given.name}~{i + 1}", symmetric)
         try:
             other = _bench(plan, case)
             if not points.finite(leaves(other.out)):
