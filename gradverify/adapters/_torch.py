@@ -30,6 +30,16 @@ def dtype_named(torch: Any, dtype: Any) -> Any:
     return found
 
 
+def device_named(torch: Any, device: Any) -> Any:
+    """``device`` as it is. Raises UsageError where this torch cannot use it."""
+    if device is not None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"device={device!r}: {str(error).splitlines()[0]}") from error
+    return device
+
+
 def numpy_less(dtype: Any) -> str | None:
     """The name of a torch dtype that NumPy does not have, else None."""
     return "bfloat16" if str(dtype) == "torch.bfloat16" else None

@@ -42,8 +42,11 @@ class TorchModule:
             raise UsageError(f"torch_module needs a torch.nn.Module or a callable on tensors, not {subject!r}")
         self._module = subject if isinstance(subject, torch.nn.Module) else None
         self._fn = subject
+        if self._module is not None and any(hasattr(p, "materialize") for p in self._module.parameters()):
+            raise UsageError(f"{type(subject).__name__} has parameters of no shape yet: call it once with data first")
         own = [p.dtype for p in subject.parameters() if p.is_floating_point()] if self._module is not None else []
         self._dtype = between.dtype_named(torch, dtype) or next(iter(own), None)
+        device = between.device_named(torch, device)
         self.device = device if device is not None or not own else next(subject.parameters()).device
         self._sig = signature(subject.forward if self._module is not None else subject)
         self.dtype = between.numpy_less(self._dtype)

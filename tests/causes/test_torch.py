@@ -49,3 +49,25 @@ def test_a_step_passed_straight_through_is_told_of_surrogate():
     assert report.verdict == "fail"
     assert "missing-term" not in report.causes
     assert "surrogate=" in str(report)
+
+
+class Matmul(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ w.T, g.T @ x
+
+
+def test_a_gradient_of_the_transposed_shape_is_a_fail_and_called_so_whoever_computes():
+    point = {"x": drawn(4, 3), "w": drawn(3, 2, seed=1)}
+    arrays = {k: v.numpy() for k, v in point.items()}
+    numpy_code = (lambda x, w: (x @ w, (x, w)), lambda g, cache: (g @ cache[1].T, g.T @ cache[0]))
+    for report in (gv.verify(Matmul, point), gv.verify(numpy_code, arrays)):
+        assert report.verdict == "fail"
+        assert report.causes == ["transposed"]
+        assert "(2, 3)" in str(report)
