@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.adapters._pairs_of_reals import PairsOfReals
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
 from gradverify.inputs import to_bfloat16
@@ -69,6 +70,10 @@ class LiveBench:
         case = self.case
         self._first: Run | None = None
         first = self.run()
+        if any(np.iscomplexobj(v) for v in leaves(first.out).values()):  # of real primals, as those of an FFT
+            self.adapter = PairsOfReals(adapter, frozenset())
+            self.truth = PairsOfReals(truth, frozenset()) if truth is not None else self.adapter
+            first = self.run()
         self.out = like(first.out, {k: np.array(v) for k, v in leaves(first.out).items()})
         self.own_upstream = case.upstream is not None  #: the user's, not drawn
         self.case = replace(case, upstream=self._upstream(case))
@@ -144,7 +149,7 @@ class LiveBench:
         """Gradients of a fresh run at another case with the same upstream."""
         return self.run(case).pullback(_writable(case.upstream if case.upstream is not None else self.upstream))
 
-    def rounding(self, name: str, gap: Array | None = None) -> Array:
+    def rounding(self, name: str, gap: Array | None = None, *, surely: bool = False) -> Array:
         """Measured absolute rounding of the gradient of primal ``name`` (same shape); see ``rounding.Spread``."""
         if self._rounding is None:
             got = self.gradients()
@@ -161,7 +166,7 @@ class LiveBench:
         shape = self.case.primals[name].shape
         if gap is not None and gap.shape != np.shape(np.asarray(self.gradients()[name])):
             gap = None
-        measured = self._rounding.allowance(name, gap)
+        measured = self._rounding.allowance(name, gap, surely=surely)
         return (
             measured
             if measured.shape == shape or measured.size != self.case.primals[name].size
@@ -227,7 +232,7 @@ def _float(v: Array) -> np.dtype[Any]:
 
 
 def _writable(upstream: Out) -> Out:
-    return like(upstream, {k: np.array(v, copy=True) for k, v in leaves(upstream).items()})
+    return like(upstream, {k: np.array(v, copy=True, subok=True) for k, v in leaves(upstream).items()})
 
 
 def _copied(constants: Mapping[str, Any]) -> dict[str, Any]:

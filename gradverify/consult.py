@@ -24,6 +24,7 @@ from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.stacking import Stacked
+from gradverify.symmetric import NOTE, over_symmetric
 from gradverify.tally import Columns, any_outside, compact, largest, outside
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
@@ -37,9 +38,11 @@ SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences
 DIRECTIONS = {"quick": 1, "standard": 1, "thorough": 4}
 SAMPLED = 4096  #: entries whose median stands for that of all
 LARGE_CASE = 256 << 20  #: bytes of primals from which differences along directions answer alone
+BORDERLINE = 8.0  #: allowances for rounding within which a difference asks for more runs of it
 DEAR = 2e-3  #: seconds a forward: from here on what is clear after one run is not asked again
 NEARLY = 0.05  #: of a gap: differences this close to one side of it have taken that side
 MET = 1e-7  #: of the root mean square contribution: differences this close to an autodiff have met it
+MEANT = "the surrogate stops or passes gradients on purpose: judged by its autograd, which differences contradict"
 
 
 @dataclass
@@ -105,6 +108,8 @@ class Consultation:
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
+        self.symmetric: set[str] = set()  #: primals whose gradient is that over symmetric matrices
+        self.meant = False  #: a surrogate stops gradients on purpose: differences know nothing of that
         self._oracle_was_right = False  #: differences have sided with the autodiff against the implementation
 
     def settle(self) -> list[Measurement]:
@@ -149,6 +154,8 @@ class Consultation:
 
     def allows(self, oracle: str) -> bool:
         """Whether the user's choice of oracles includes this one."""
+        if self.meant and oracle == "finite-differences":
+            return False
         return self.oracles is None or oracle in self.oracles
 
     def _autodiff(self) -> dict[str, Answer] | None:
@@ -194,6 +201,11 @@ class Consultation:
                 continue
             if not agrees:
                 value, error = float(slopes.value[0]), float(slopes.error[0])
+                if getattr(self.adapter, "declared", False) and getattr(self.adapter, "framework", "") == "torch":
+                    self.meant = True
+                    for a in answers.values():
+                        a.notes.append(MEANT)
+                    return True
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )
@@ -327,6 +339,8 @@ class Consultation:
         if self.autodiff is not None and self.autodiff.epsilons and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
+            answer = self._over_symmetric(name, answer, allowance)
+        if self._differs(name, answer, allowance):
             answer = self._other_conventions(name, answer, allowance)
         different = self._different(name, answer, allowance)
         if different.any() and self.allows("finite-differences"):
@@ -342,6 +356,8 @@ class Consultation:
         if name not in self.missing:
             measured = self.rounding(name, gap if self.dear else None)
             allowance = np.maximum(measured, allowance) + self._underflow(name)
+            if self._borderline(name, answer, allowance):
+                allowance = np.maximum(self.rounding(name, surely=True), allowance)
         if self.autodiff is not None and self._differs(name, answer, allowance):
             answer = self._with_its_rounding(name, answer, allowance)
         return answer, allowance
@@ -420,6 +436,11 @@ class Consultation:
         estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, spread))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
 
+    def _borderline(self, name: str, answer: Answer, allowance: Array | float) -> bool:
+        """Whether it differs, but nowhere by much more than is allowed."""
+        far = BORDERLINE * np.asarray(allowance)
+        return self._differs(name, answer, allowance) and not self._differs(name, answer, far)
+
     def _differs(self, name: str, answer: Answer, allowance: Array | float) -> bool:
         return any_outside(self._columns(name, answer, allowance))
 
@@ -430,6 +451,17 @@ class Consultation:
     def _columns(self, name: str, answer: Answer, allowance: Array | float) -> Columns:
         want = answer.estimate
         return Columns.of(self.got[name], want.value, want.error, allowance, answer.lower, answer.upper)
+
+    def _over_symmetric(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
+        """The gradient over symmetric matrices, where forward reads one triangle of a symmetric one."""
+        estimate = over_symmetric(self.case.primals[name], answer.estimate)
+        if estimate is None:
+            return answer
+        candidate = Answer(estimate, answer.oracle, estimate.value, estimate.value, [*answer.notes, NOTE.format(name)])
+        if self._differs(name, candidate, allowance):
+            return answer
+        self.symmetric.add(name)
+        return candidate
 
     def _other_conventions(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """At a kink the forward's autodiff knows one convention; the implementation may follow another."""

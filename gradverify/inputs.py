@@ -21,7 +21,7 @@ def arrays_of(primals: Mapping[str, Any], dtype: str | None) -> dict[str, Array]
     if not isinstance(primals, Mapping):
         raise UsageError(f"primals is a {type(primals).__name__}; give a mapping of names to arrays, e.g. {{'x': x}}")
     found = {str(k): _array(f"primal {k!r}", v) for k, v in primals.items()}
-    return {k: rounded(paired(v) if v.dtype.kind == "c" else v, dtype) for k, v in found.items()}
+    return {k: _real(v, dtype) for k, v in found.items()}
 
 
 def plain_constants(constants: Mapping[str, Any], dtype: str | None, primals: Mapping[str, Array]) -> dict[str, Any]:
@@ -37,12 +37,16 @@ def plain_constants(constants: Mapping[str, Any], dtype: str | None, primals: Ma
 
 
 def as_out(upstream: Any, dtype: str | None) -> Out | None:
-    """An upstream as an array or arrays by name."""
+    """An upstream as an array or arrays by name; complex ones become pairs of reals, as outputs do."""
     if upstream is None:
         return None
     if isinstance(upstream, Mapping):
-        return {str(k): rounded(_array(f"upstream {k!r}", v), dtype) for k, v in upstream.items()}
-    return rounded(_array("the upstream", upstream), dtype)
+        return {str(k): _real(_array(f"upstream {k!r}", v), dtype) for k, v in upstream.items()}
+    return _real(_array("the upstream", upstream), dtype)
+
+
+def _real(v: Array, dtype: str | None) -> Array:
+    return rounded(paired(v) if v.dtype.kind == "c" else v, dtype)
 
 
 def rounded(v: Array, dtype: str | None) -> Array:
@@ -87,7 +91,7 @@ def stored(adapter: Adapter, dtype: str | None) -> Adapter:
 def _array(what: str, value: Any) -> Array:
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         tensor = value.detach().cpu()
-        value = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+        value = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).resolve_conj().numpy()
     if isinstance(value, Mapping):
         first, name = next(iter(value), "W"), what.split("'")[1] if "'" in what else "params"
         own = f"{{{first!r}: {name}[{first!r}], ...}}"

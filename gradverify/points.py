@@ -6,7 +6,7 @@ probabilities sums to one, a symmetric positive definite matrix stays one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -47,12 +47,13 @@ def _uniform(case: Case) -> bool:
     return any(np.size(v) > 1 and np.all(np.asarray(v) == np.ravel(v)[0]) for v in parts)
 
 
-def beside(case: Case, rng: np.random.Generator, name: str) -> Case:
-    """A generic point near ``case``: same shapes, signs and magnitudes.
+def beside(case: Case, rng: np.random.Generator, name: str, symmetric: Collection[str] = ()) -> Case:
+    """A generic point near ``case``: same shapes, signs and magnitudes; the primals ``symmetric`` stay so.
 
     The upstream is kept where it is generic: the user may have given the only kind that is supported.
     """
     near = {k: moved(v, rng) for k, v in case.primals.items() if differentiable(v)}
+    near |= {k: np.asarray((near[k] + near[k].swapaxes(-1, -2)) / 2, dtype=near[k].dtype) for k in symmetric}
     return replace(case.at(near), name=name, upstream=None if _uniform(case) else case.upstream)
 
 

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradverify.errors import Unsupported
 from gradverify.sampling import Forward, quiet
-from gradverify.types import Array, Case, Estimate, Gradients, differentiable
+from gradverify.types import Array, Case, Estimate, Gradients, differentiable, leaves, like
 
 RUNS = 5
+MORE_RUNS = 10  #: where a difference is left that is near its allowance: five runs of one number may all be too small
 LARGE_RUNS = 2
 LARGER = 32.0  #: the size of the perturbation that tells rounding from a jump
 HOPELESS = 1e9  #: roundings of a sum that no cancellation in a backward reaches
@@ -150,15 +152,21 @@ class Spread:
         self._small = {k: np.zeros(g.shape) for k, g in self._given.items()}
         self._large = {k: np.zeros(g.shape) for k, g in self._given.items()}
         self._left = [*(1.0,) * RUNS, *(LARGER,) * LARGE_RUNS]
+        self._sure = False
         self._base: Gradients | None = None
         self._known: dict[str, Array] = {}
 
-    def allowance(self, name: str, gap: Array | None = None) -> Array:
+    def allowance(self, name: str, gap: Array | None = None, *, surely: bool = False) -> Array:
         """Absolute allowance for the rounding of a gradient, per entry.
 
-        gap  differences that it is to explain: where one run shows that it explains them by no means, one run is all
+        gap     differences that it is to explain: where one run shows that it explains them by no means, one run is all
+        surely  of more runs
         """
-        if self._left and gap is not None:
+        if surely and not self._sure:
+            self._sure = True
+            self._left = [*(1.0,) * MORE_RUNS, *self._left]
+            self._known.clear()
+        if self._left and gap is not None and not surely:
             if len(self._left) == RUNS + LARGE_RUNS:
                 self._run()
             allowed = self._allowed(name)
@@ -233,12 +241,16 @@ def of_oracle(
 
 
 def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: float) -> Array:
-    """Entries whose spread does not grow with the perturbation are jumps: they get what the other entries need."""
+    """Entries whose spread does not grow with the perturbation are jumps: they get what the other entries need.
+
+    So does an entry whose few runs all came out small by chance: nothing but noise, as the gradient of a bias before a
+    normalisation is, one entry in five hundred would be outside three times its own largest spread.
+    """
     finite = np.abs(got[np.isfinite(got)])
     floor = floor_of(eps) * (float(finite.max()) if finite.size else 0.0)
     jump = (small > 8 * floor + 64 * quantum) & (large < 3 * small) & np.any(large)
     typical = float(np.median(small[~jump])) if not jump.all() else 0.0
-    allowance: Array = COVER * np.where(jump, typical, small) + floor
+    allowance: Array = COVER * np.where(jump, typical, np.maximum(small, typical)) + floor
     return allowance
 
 
@@ -252,4 +264,9 @@ def _jittered(case: Case, framework: str) -> Case:
         perturb(copy)
         return copy if framework == "torch" else copy.view(Noisy)
 
-    return case.at({k: move(v) for k, v in case.primals.items()})
+    moved = case.at({k: move(v) for k, v in case.primals.items()})
+    if framework == "torch" or case.upstream is None:
+        return moved
+    # exact, but what backward computes of the upstream and of numbers that are no primals rounds, too
+    shown = {k: np.array(v).view(Noisy) if differentiable(v) else v for k, v in leaves(case.upstream).items()}
+    return replace(moved, upstream=like(case.upstream, shown))

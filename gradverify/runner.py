@@ -134,9 +134,10 @@ def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Findin
         reason = str(error)  # the adapter cannot do this here: what was measured until then stands
     except AdapterError as error:
         catches = entry.meta.get("catches", ())
+        said = " ".join([str(error), *getattr(error, "__notes__", ())])  # the notes of a check say at what it raised
         yield _finding(
-            plan, bench.case, entry.name, verdict=Verdict.FAIL, why=f"raises although the plain call works: {error}",
-            n_compared=1, n_wrong=1, causes=blind.by_check(entry.name, catches, str(error)),
+            plan, bench.case, entry.name, verdict=Verdict.FAIL, why=f"raises although the plain call works: {said}",
+            n_compared=1, n_wrong=1, causes=blind.by_check(entry.name, catches, said),
         )  # fmt: skip
         return
     except GradverifyError:
@@ -166,7 +167,7 @@ def _judged(
             m = replace(m, notes=(*m.notes, f"no cause was looked for to the end: {type(error).__name__}: {error}"))
     elif verdict.verdict is Verdict.PASS and entry.name == VALUE:
         spots = blind.spots(m, bench)
-    said = getattr(plan.adapter, "notes", ()) if entry.name == VALUE else ()
+    said = getattr(bench.adapter, "notes", ()) if entry.name == VALUE else ()
     return _finding(
         plan,
         bench.case,
@@ -253,7 +254,9 @@ def _beside(plan: Plan, bench: LiveBench) -> Iterator[Finding]:
         return
     value = registry.check[VALUE]
     for i in range(POINTS[plan.level]):
-        case = points.beside(given, rng_for(plan.seed, given.name, "beside", str(i)), f"{given.name}~{i + 1}")
+        rng = rng_for(plan.seed, given.name, "beside", str(i))
+        symmetric = bench.consultation.symmetric if bench.consultation else ()
+        case = points.beside(given, rng, f"{given.name}~{i + 1}", symmetric)
         try:
             other = _bench(plan, case)
             if not points.finite(leaves(other.out)):

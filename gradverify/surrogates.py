@@ -11,19 +11,28 @@ from gradverify.types import Adapter, Case, Out, Pullback
 
 
 class Surrogate:
-    """An adapter that is only a forward: the function whose derivative the backward claims to be."""
+    """An adapter that is only a forward: the function whose derivative the backward claims to be.
+
+    A torch surrogate means what torch's autograd makes of it: ``x + (x.round() - x).detach()`` is one for x, and so is
+    a module whose own Functions go straight through.
+    """
 
     traits = frozenset[str]()
+    declared = True  #: where differences contradict its autograd, the autograd is what was meant
 
     def __init__(self, function: Callable[..., Any], like: Adapter) -> None:
         from gradverify.adapters.functions import Functions
+        from gradverify.adapters.torch_module import TorchModule
 
         self.name = f"surrogate of {like.name}"
         self.framework = getattr(like, "framework", "numpy")
         self.device = getattr(like, "device", None)
-        self._torch = self.framework == "torch"
         self._function = function
-        self._inner = Functions(function, lambda upstream, cache: upstream, name=self.name)
+        self._inner: Any = (
+            TorchModule(function, device=self.device, own_functions=True, name=self.name)
+            if self.framework == "torch"
+            else Functions(function, lambda upstream, cache: upstream, name=self.name)
+        )
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The surrogate on foreign arrays."""
@@ -31,12 +40,7 @@ class Surrogate:
 
     def evaluate(self, case: Case) -> Out:
         """The surrogate's value."""
-        if not self._torch:
-            return self._inner.evaluate(case)
-        import torch
-
-        out = self._inner.call({k: torch.tensor(v) for k, v in case.primals.items()}, case.constants)
-        value: Out = out.detach().numpy()
+        value: Out = self._inner.evaluate(case)
         return value
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:

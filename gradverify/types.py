@@ -107,6 +107,7 @@ TRAITS = {
     "upstream-optional": "backward's upstream has a default, as losses have: ignoring it is a convention",
     "engine": "an autodiff engine stands between (torch): it repairs layout, aliasing and dtype by itself",
     "accumulates": "gradients are added into place by design (torch .grad)",
+    "partial-upstream": "an upstream may name some of the outputs: the loss does not use the others",
     "reshaped-upstream": "the adapter converts the upstream before handing it over",
 }
 

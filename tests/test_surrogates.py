@@ -66,3 +66,60 @@ def test_a_torch_function_has_a_surrogate_in_torch(name, verdict):
     surrogate = {"clamp": lambda x: torch.clamp(x, -1, 1), "tanh": torch.tanh}[name]
     report = gv.verify(Binarise, {"x": X}, surrogate=surrogate, level="quick", checks=["pullback-matches-oracle"])
     assert report.verdict == verdict
+
+
+class Quantise:
+    """Rounding to multiples of a learned step: right by LSQ, or wrong in the step, or dead."""
+
+    @staticmethod
+    def function(bug):
+        torch = pytest.importorskip("torch")
+
+        class Quantised(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, s):
+                ctx.save_for_backward(x, s)
+                return torch.round(x / s) * s
+
+            @staticmethod
+            def backward(ctx, g):
+                x, s = ctx.saved_tensors
+                z = x / s
+                ds = (g * (z.round() if bug == "step" else z.round() - z)).sum()
+                return torch.zeros_like(g) if bug == "dead" else g, ds
+
+        return Quantised
+
+
+@pytest.mark.parametrize(("bug", "verdict"), [("", "pass"), ("step", "fail"), ("dead", "fail")])
+def test_a_surrogate_that_detaches_means_its_autograd(bug, verdict):
+    torch = pytest.importorskip("torch")
+
+    def straight_through(x, s):
+        z = x / s
+        return (z + (z.round() - z).detach()) * s
+
+    point = {"x": X, "s": np.array(0.3)}
+    report = gv.verify(Quantise.function(bug), point, surrogate=straight_through)
+    assert report.verdict == verdict, report
+    assert torch.is_grad_enabled()
+
+
+def test_a_surrogate_may_be_a_module_with_the_same_parameters():
+    torch = pytest.importorskip("torch")
+    quantised = Quantise.function("")
+
+    class Layer(torch.nn.Module):
+        def __init__(self, straight):
+            super().__init__()
+            self.inner = torch.nn.Linear(3, 2).double()
+            self.straight = straight
+
+        def forward(self, x):
+            w = self.inner.weight
+            one = torch.ones((), dtype=w.dtype)
+            w = w + (w.round() - w).detach() if self.straight else quantised.apply(w, one)
+            return torch.nn.functional.linear(x, w, self.inner.bias)
+
+    report = gv.verify(Layer(False), {"x": X}, surrogate=Layer(True))
+    assert report.verdict == "pass", report

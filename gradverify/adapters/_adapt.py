@@ -39,6 +39,9 @@ def adapt(
     if dtype is None and any(str(getattr(v, "dtype", "")) == "torch.bfloat16" for v in primals.values()):
         dtype = "bfloat16"  # which NumPy lacks: the arrays of the case hold these numbers as float32
     adapter = subject
+    if any(b.__module__ == "torch.autograd.function" and b.__name__ == "Function" for b in type(subject).__mro__):
+        name = type(subject).__name__
+        raise UsageError(f"give the class itself, gv.verify({name}, primals): torch makes an instance for each call")
     if isinstance(subject, type) or not callable(getattr(subject, "vjp", None)) or not hasattr(subject, "name"):
         kinds = [e.item for e in registry.adapter.entries() if hasattr(e.item, "accepts")]
         tensors = any(is_tensor(v) for v in primals.values())

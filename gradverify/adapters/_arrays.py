@@ -35,8 +35,11 @@ def describe(value: object) -> str:
 
 
 def tensor_array(tensor: Any) -> Array:
-    """A torch tensor as an array on the CPU; bfloat16 crosses as float32, which holds it exactly."""
-    tensor = tensor.detach().resolve_conj().resolve_neg()
+    """A torch tensor as an array on the CPU; bfloat16 crosses as float32, which holds it exactly, sparse as dense."""
+    tensor = tensor.detach()
+    if str(tensor.layout) != "torch.strided":
+        tensor = tensor.to_dense()
+    tensor = tensor.resolve_conj().resolve_neg()
     if str(tensor.dtype) == "torch.bfloat16":
         tensor = tensor.float()
     array: Array = tensor.cpu().numpy()

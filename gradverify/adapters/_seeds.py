@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from gradverify import draws
+
 
 class Randomness:
     """The global generators as a forward left them, so that its pullback continues where the forward stopped.
@@ -22,29 +24,52 @@ class Randomness:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self._after: tuple[Any, Any] | None = None
+        self._after_torch: tuple[Any, Any] | None = None
 
     @contextmanager
     def forward(self) -> Iterator[None]:
         """Seeded: every forward draws the same numbers."""
         with kept():
-            np.random.seed(self.seed)  # noqa: NPY002 - the legacy global generator is what user code draws from
-            random.seed(self.seed)
-            if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "default_generator"):
-                if torch.cuda.is_available():
-                    torch.manual_seed(self.seed)
-                else:  # manual_seed formats the whole stack for a GPU that is not there: 0.3 ms a call
-                    torch.default_generator.manual_seed(self.seed)
+            torch = _seeded(self.seed)
             yield
             self._after = (np.random.get_state(), random.getstate())  # noqa: NPY002 - as above
+            if torch is not None:
+                on_device = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+                self._after_torch = (torch.default_generator.get_state(), on_device)
 
     @contextmanager
     def pullback(self) -> Iterator[None]:
-        """As the forward left it: two pullbacks draw the same numbers."""
+        """As the forward left it: two pullbacks draw the same numbers, unless ``draws`` says otherwise."""
         with kept():
+            if (other := draws.SEED.get()) is not None:
+                _seeded(other)
+                yield
+                return
             if self._after is not None:
                 np.random.set_state(self._after[0])  # noqa: NPY002 - as above
                 random.setstate(self._after[1])
+            if self._after_torch is not None:
+                import torch
+
+                # not the caller's state: after torch.manual_seed(0) a mask drawn anew would be that of the forward
+                torch.default_generator.set_state(self._after_torch[0])
+                if self._after_torch[1] is not None:
+                    torch.cuda.set_rng_state_all(self._after_torch[1])
             yield
+
+
+def _seeded(seed: int) -> Any:
+    """Seed the global generators; torch, where it is imported."""
+    np.random.seed(seed)  # noqa: NPY002 - the legacy global generator is what user code draws from
+    random.seed(seed)
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "default_generator"):
+        return None
+    if torch.cuda.is_available():
+        torch.manual_seed(seed)
+    else:  # manual_seed formats the whole stack for a GPU that is not there: 0.3 ms a call
+        torch.default_generator.manual_seed(seed)
+    return torch
 
 
 _OUTER = threading.local()  #: whether this thread has kept the global generators already

@@ -30,6 +30,16 @@ def dtype_named(torch: Any, dtype: Any) -> Any:
     return found
 
 
+def device_named(torch: Any, device: Any) -> Any:
+    """``device`` as it is. Raises UsageError where this torch cannot use it."""
+    if device is not None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"device={device!r}: {str(error).splitlines()[0]}") from error
+    return device
+
+
 def numpy_less(dtype: Any) -> str | None:
     """The name of a torch dtype that NumPy does not have, else None."""
     return "bfloat16" if str(dtype) == "torch.bfloat16" else None
@@ -96,9 +106,9 @@ def out_of(outputs: Mapping[str, Any]) -> Out:
 
 
 def upstream_tensors(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> list[Any]:
-    """The upstream in the order of ``outputs``, each with the dtype and device of its output."""
+    """The upstream in the order of ``outputs``, with their dtypes and devices; None for an output that has none."""
     parts = dict(upstream) if isinstance(upstream, Mapping) else {next(iter(outputs)): upstream}
-    return [to_tensor(torch, parts[n], t.dtype, t.device) for n, t in outputs.items()]
+    return [to_tensor(torch, parts[n], t.dtype, t.device) if n in parts else None for n, t in outputs.items()]
 
 
 @contextmanager
@@ -108,13 +118,65 @@ def upstream_shown(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> Ite
     A conversion (another dtype, another device) would hide that a backward changed its upstream.
     """
     tensors = upstream_tensors(torch, upstream, outputs)
-    before = [t.clone() for t in tensors]
+    before = [None if t is None else t.clone() for t in tensors]
     yield tensors
     parts = dict(upstream) if isinstance(upstream, Mapping) else {next(iter(outputs)): upstream}
     for name, now, then in zip(outputs, tensors, before, strict=True):
+        if now is None:
+            continue
         array = parts[name]
         if isinstance(array, np.ndarray) and array.flags.writeable and not torch.equal(now, then):
             array[...] = tensor_array(now)
+
+
+def gradients(torch: Any, outputs: list[Any], wanted: list[Any], upstream: list[Any]) -> tuple[Any, ...]:
+    """As ``torch.autograd.grad``, None for what is unused; by ``backward()`` where checkpointing insists on it."""
+    try:
+        found: tuple[Any, ...] = torch.autograd.grad(
+            outputs, wanted, upstream, allow_unused=True, retain_graph=True
+        )  # fmt: skip
+        return found
+    except RuntimeError as error:
+        if "use_reentrant=True" not in str(error) or not all(t.is_leaf for t in wanted):
+            raise
+    for t in wanted:
+        t.grad = None
+    torch.autograd.backward(outputs, upstream, retain_graph=True)
+    found = tuple(t.grad for t in wanted)
+    for t in wanted:
+        t.grad = None
+    return found
+
+
+class Held:
+    """A module that has other tensors as its parameters and buffers, in its forward and in its backward.
+
+    Why the backward: checkpointing runs the forward again there, and a custom Function may read ``module.weight``.
+    """
+
+    def __init__(self, torch: Any, module: Any) -> None:
+        class Holder(torch.nn.Module):  # type: ignore[misc]  # torch is passed in, so its classes are Any
+            def __init__(self) -> None:
+                super().__init__()
+                self.held = module
+
+            def forward(self, do: Any) -> Any:
+                return do(module)
+
+        self._torch, self._module = torch, module
+        self._holder, self._state = Holder(), dict[str, Any]()
+
+    def again(self) -> Held:
+        """The same module for another forward, whose backward must not meet the tensors of this one."""
+        return Held(self._torch, self._module)
+
+    def given(self, state: Mapping[str, Any]) -> None:
+        """From now on with these parameters and buffers."""
+        self._state = {f"held.{n}": t for n, t in state.items()}
+
+    def __call__(self, do: Any) -> Any:
+        """``do(module)`` with them in their places."""
+        return self._torch.func.functional_call(self._holder, self._state, (do,))
 
 
 class Context:
@@ -168,16 +230,29 @@ def backward_bypassed(torch: Any) -> Iterator[None]:
     """
 
     def bypass(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if cls is getattr(checkpoint, "CheckpointFunction", None):  # (function, preserve_rng_state, *its arguments)
+            return args[0](*args[2:])
         return forward_only(torch, cls, args, kwargs)[0]
+
+    def kept(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    # checkpointing would run the forward again in the backward, outside of this block
+    checkpoint = torch.utils.checkpoint
+    again = getattr(checkpoint, "_checkpoint_without_reentrant_generator", None)
 
     function = torch.autograd.Function
     below = function.__mro__[1]  # Function.apply ends in super().apply, which finds this one first
     own, had = function.__dict__["apply"], below.__dict__.get("apply")
     function.apply = classmethod(bypass)
     below.apply = classmethod(bypass)
+    if again is not None:
+        checkpoint._checkpoint_without_reentrant_generator = kept
     try:
         yield
     finally:
+        if again is not None:
+            checkpoint._checkpoint_without_reentrant_generator = again
         function.apply = own
         if had is None:
             del below.apply

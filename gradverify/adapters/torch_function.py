@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, Unsupported, UsageError
 from gradverify.types import Case, Gradients, Out, Pullback
+
+#: what torch says of a backward that returns too few gradients, or no tensors
+COUNT = re.compile(r"incorrect number of gradients \(expected (\d+), got (\d+)\)")
+KIND = re.compile(r"expected Variable or None \(got ([\w.]+)\)")
 
 
 @registry.adapter("torch_function")
@@ -27,13 +32,13 @@ class TorchFunction:
     framework = "torch"
     priority = 90
     accepted = "a torch.autograd.Function subclass: gv.verify(MyFunction, primals)"
-    traits = frozenset({"engine"})
+    traits = frozenset({"engine", "partial-upstream"})
 
     def __init__(self, function: Any, *, device: Any = None, dtype: Any = None, name: str = "") -> None:
         self._torch = between.torch_for("gv.torch_function")
         if not self.accepts(function):
             raise UsageError(f"torch_function needs a torch.autograd.Function subclass, not {function!r}")
-        self._function, self.device = function, device
+        self._function, self.device = function, between.device_named(self._torch, device)
         self._dtype = between.dtype_named(self._torch, dtype)
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or function.__name__
@@ -105,19 +110,42 @@ class TorchFunction:
         wanted = {n: t for n, t in leaves.items() if t.requires_grad}
 
         def pullback(upstream: Out) -> Gradients:
-            live = {n: t for n, t in outputs.items() if t.requires_grad}
             found = (None,) * len(wanted)
-            if live:
-                with randomness.pullback(), between.upstream_shown(torch, upstream, outputs) as tensors:
-                    ups = dict(zip(outputs, tensors, strict=True))
-                    found = run(
-                        f"{self.name}.backward", torch.autograd.grad, list(live.values()), list(wanted.values()),
-                        [ups[n] for n in live], allow_unused=True, retain_graph=True,
-                    )  # fmt: skip
+            with randomness.pullback(), between.upstream_shown(torch, upstream, outputs) as tensors:
+                ups = dict(zip(outputs, tensors, strict=True))
+                live = {n: t for n, t in outputs.items() if t.requires_grad and ups[n] is not None}
+                if live:
+                    try:
+                        found = run(
+                            f"{self.name}.backward", between.gradients, torch, list(live.values()),
+                            list(wanted.values()), [ups[n] for n in live],
+                        )  # fmt: skip
+                    except AdapterError as error:
+                        return self._refused(case, upstream, error)
             by_name = dict(zip(wanted, found, strict=True))
             return {n: as_gradient(n, by_name.get(n)) for n in case.primals}
 
         return between.out_of(outputs), pullback
+
+    def _refused(self, case: Case, upstream: Out, error: AdapterError) -> Gradients:
+        """What the engine does not take: a gradient of another shape is judged as it is, the rest said plainly."""
+        said = str(error)
+        if "returned an invalid gradient" in said and (not isinstance(upstream, Mapping) or len(upstream) > 1):
+            try:
+                return self.raw_vjp(case)[1](upstream)
+            except (AdapterError, KeyError):
+                raise error from error.__cause__
+        order = ", ".join(self._order(list(case.primals), list(case.constants)))
+        if (count := COUNT.search(said)) is not None:
+            raise AdapterError(
+                f"{self.name}.backward returned {count[2]} gradients; expected {count[1]}, one per argument of "
+                f"forward, in the order {order} (None for what is not differentiable)"
+            ) from error.__cause__
+        if (kind := KIND.search(said)) is not None:
+            raise AdapterError(
+                f"{self.name}.backward returned a {kind[1]}; expected a tensor or None for each of {order}"
+            ) from error.__cause__
+        raise error from error.__cause__
 
     def raw_vjp(self, case: Case) -> tuple[Out, Pullback]:
         """``F.forward(ctx, ...)`` and ``F.backward(ctx, upstream)`` called directly, without the engine's repairs.

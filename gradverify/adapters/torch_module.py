@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from gradverify import registry
@@ -12,38 +13,46 @@ from gradverify.adapters._arrays import given, is_tensor, tensor_array
 from gradverify.adapters._bind import arguments, run, signature, slots
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
-from gradverify.errors import UsageError
-from gradverify.types import LARGE, Array, Arrays, Case, Gradients, Out, Pullback
+from gradverify.errors import Unsupported, UsageError
+from gradverify.types import LARGE, Array, Arrays, Case, Gradients, Out, Pullback, Run
 
 
 @registry.adapter("torch_module")
 class TorchModule:
     """A torch.nn.Module with its parameters as primals, or any callable on torch tensors.
 
-    subject  used through torch.func.functional_call: parameters, buffers and the train or eval mode stay
+    subject  used on copies through torch.func.functional_call: parameters, buffers and the train or eval mode stay
     device   where to run, for example "cuda"
     dtype    "float64", "float32", "float16" or "bfloat16": parameters, buffers and floating-point primals are
              cast to it; default: the dtype of the module's parameters, else that of the primals
+    own_functions  whether ``call`` keeps the backward of custom Functions: they are not on trial
     Raises MissingExtra without torch, UsageError when ``subject`` is not callable.
     """
 
     framework = "torch"
-    traits = frozenset({"engine"})
+    traits = frozenset({"engine", "partial-upstream"})
     priority = 5
     accepted = "a torch.nn.Module, or a callable on torch tensors: gv.verify(module, primals)"
 
-    def __init__(self, subject: Any, *, device: Any = None, dtype: Any = None, name: str = "") -> None:
+    def __init__(
+        self, subject: Any, *, device: Any = None, dtype: Any = None, own_functions: bool = False, name: str = ""
+    ) -> None:
         torch = self._torch = between.torch_for("gv.torch_module")
         if not callable(subject):
             raise UsageError(f"torch_module needs a torch.nn.Module or a callable on tensors, not {subject!r}")
         self._module = subject if isinstance(subject, torch.nn.Module) else None
         self._fn = subject
+        if self._module is not None and any(hasattr(p, "materialize") for p in self._module.parameters()):
+            raise UsageError(f"{type(subject).__name__} has parameters of no shape yet: call it once with data first")
         own = [p.dtype for p in subject.parameters() if p.is_floating_point()] if self._module is not None else []
         self._dtype = between.dtype_named(torch, dtype) or next(iter(own), None)
+        device = between.device_named(torch, device)
         self.device = device if device is not None or not own else next(subject.parameters()).device
         self._sig = signature(subject.forward if self._module is not None else subject)
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or getattr(subject, "__name__", type(subject).__name__)
+        self._own_functions = own_functions
+        self._runs: list[tuple[Out, between.Held]] = []  #: the last few outputs with their modules, for ``again``
 
     @classmethod
     def accepts(cls, subject: object) -> bool:
@@ -79,8 +88,9 @@ class TorchModule:
         """
         like = next((t for t in primals.values() if is_tensor(t) and t.is_floating_point()), None)
         dtype, device = (like.dtype, like.device) if like is not None else (self._dtype, self.device)
-        with Randomness().forward(), between.backward_bypassed(self._torch):
-            return self.pick(self._forward(primals, constants, dtype, device))
+        bypassed = nullcontext() if self._own_functions else between.backward_bypassed(self._torch)
+        with Randomness().forward(), bypassed:
+            return self.pick(self._forward(self._fresh(), primals, constants, dtype, device))
 
     def pick(self, raw: Any) -> Any:
         """The floating-point outputs: a tensor, or a dict of them by their place (``0``, ``1.h``)."""
@@ -90,7 +100,7 @@ class TorchModule:
         """The forward alone."""
         leaves = self._leaves(case)
         with Randomness().forward(), self._torch.no_grad():
-            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self.device)
+            raw = run(self.name, self._forward, self._fresh(), leaves, case.constants, self._dtype, self.device)
         return between.out_of(between.checked_outputs(raw, self.name))
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
@@ -99,28 +109,42 @@ class TorchModule:
 
     def vjp_wrt(self, case: Case, names: frozenset[str]) -> tuple[Out, Pullback]:
         """As ``vjp`` with only ``names`` requiring a gradient."""
+        return self._on(self._fresh(), case, names)
+
+    def again(self, run_before: Run, case: Case) -> tuple[Out, Pullback]:
+        """Forward once more, at ``case``, on the module of an earlier run, with the pullback of this forward.
+
+        Raises Unsupported when that run is not among the last few of this adapter, or the subject is no module.
+        """
+        held = next((h for out, h in self._runs if out is run_before.out), None)
+        if held is None:
+            raise Unsupported(f"that run of {self.name} is not kept")
+        return self._on(held.again(), case, frozenset(case.primals))
+
+    def _on(self, held: between.Held | None, case: Case, names: frozenset[str]) -> tuple[Out, Pullback]:
         torch = self._torch
         leaves = self._leaves(case)
         wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and between.continuous(t)}
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
-            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self.device)
+            raw = run(self.name, self._forward, held, leaves, case.constants, self._dtype, self.device)
         outputs = between.checked_outputs(raw, self.name)
 
         def pullback(upstream: Out) -> Gradients:
             ups = dict(zip(outputs, between.upstream_tensors(torch, upstream, outputs), strict=True))
-            live = {n: t for n, t in outputs.items() if t.requires_grad}
+            live = {n: t for n, t in outputs.items() if t.requires_grad and ups[n] is not None}
             found = (None,) * len(wanted)
             if live and wanted:
+                asked = torch, list(live.values()), list(wanted.values()), [ups[n] for n in live]
                 with randomness.pullback():
-                    found = run(
-                        f"the backward of {self.name}", torch.autograd.grad, list(live.values()), list(wanted.values()),
-                        [ups[n] for n in live], allow_unused=True, retain_graph=True,
-                    )  # fmt: skip
+                    found = run(f"the backward of {self.name}", _asked_in, held, asked)
             by_name = dict(zip(wanted, found, strict=True))
             return {n: as_gradient(n, by_name.get(n)) for n in case.primals}
 
-        return between.out_of(outputs), pullback
+        out = between.out_of(outputs)
+        if held is not None:
+            self._runs = [*self._runs[-3:], (out, held)]
+        return out, pullback
 
     def _leaves(self, case: Case) -> dict[str, Any]:
         return {n: self._laid_out(n, between.to_tensor(self._torch, a, self._dtype, self.device).detach())
@@ -136,23 +160,39 @@ class TorchModule:
             return tensor
         return self._torch.empty_like(own, dtype=tensor.dtype, device=tensor.device).copy_(tensor).detach()
 
-    def _forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any], dtype: Any, device: Any) -> Any:
+    def _forward(
+        self,
+        held: between.Held | None,
+        primals: Mapping[str, Any],
+        constants: Mapping[str, Any],
+        dtype: Any,
+        device: Any,
+    ) -> Any:
         own = self._own
         inputs = {n: v for n, v in primals.items() if n not in own}
         fixed = {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()}
         places = slots(self._sig, list(inputs), list(fixed), who=self.name)
         args, kwargs = arguments(self._sig, places, {**fixed, **inputs})
-        if self._module is None:
+        if self._module is None or held is None:
             return self._fn(*args, **kwargs)
         state = {n: between.constant(self._torch, p, dtype, device) for n, p in own.items() if n not in primals}
         state |= {n: between.constant(self._torch, b, dtype, device) for n, b in self._module.named_buffers()}
         state |= {n: v for n, v in primals.items() if n in own}
-        return self._torch.func.functional_call(self._fresh(), state, tuple(args), kwargs)
+        held.given(state)
+        return held(lambda module: module(*args, **kwargs))
 
-    def _fresh(self) -> Any:
-        """A copy for what a forward leaves on the module; parameters are shared, functional_call replaces them."""
-        assert self._module is not None
+    def _fresh(self) -> between.Held | None:
+        """A copy for what a forward leaves on the module; parameters are shared, others are put in their places."""
+        if self._module is None:
+            return None
         try:
-            return copy.deepcopy(self._module, {id(p): p for p in self._module.parameters()})
+            module = copy.deepcopy(self._module, {id(p): p for p in self._module.parameters()})
         except (RuntimeError, TypeError, ValueError):  # holds something that cannot be copied: a graph, a lock
-            return self._module
+            module = self._module
+        return between.Held(self._torch, module)
+
+
+def _asked_in(held: between.Held | None, asked: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Gradients, with the module as it was in the forward."""
+    found: tuple[Any, ...] = between.gradients(*asked) if held is None else held(lambda _: between.gradients(*asked))
+    return found

@@ -144,6 +144,13 @@ def _pair(m: Measurement, ev: Evidence) -> Pair | None:
     if ev.check == "shape":
         return known(ev, name)
     whole = None if _elsewhere(ev.check) else ev.got.get(name)
+    if (
+        whole is not None
+        and np.shape(whole) != np.shape(m.got)
+        and np.size(whole) == np.size(m.got) == m.want.value.size
+    ):
+        want = np.asarray(m.want.value)  # of another shape, compared entry by entry
+        return Pair(name=name, got=np.asarray(whole), want=want, tol=tolerance(want, m.want.error, m.rounding))
     if whole is not None and np.shape(whole) != np.shape(m.got):  # measured along directions
         found_whole = known(ev, name)
         return found_whole if found_whole is not None and found_whole.alike and np.any(found_whole.wrong) else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gradverify import registry
 from gradverify.causes._tools import Pair, experiment, float_primals, pair
-from gradverify.types import Cause, Evidence, Measurement
+from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
 
-STEP, SHARE = 1e-5, 0.02  #: relative, to see whether the error jitters: its second difference against the error
+STEP, SHARE = 1e-6, 0.02  #: relative, to see whether the error jitters: its second difference against the error
+SMOOTH = 100 * STEP**2  #: what the second difference of a smooth function may be, of its size
 
 
 @registry.cause("dtype")
@@ -43,17 +46,25 @@ def dtype(m: Measurement, ev: Evidence) -> Cause | None:
 def _jitters(p: Pair, ev: Evidence) -> bool:
     """Rounding changes from point to point; an epsilon or a coarse constant is wrong by the same amount beside it."""
     rng = np.random.default_rng(0)
-    own = float_primals(ev)
-    step = {
-        k: STEP * np.maximum(np.abs(v), np.sqrt(np.mean(v**2))) * rng.choice([-1.0, 1.0], v.shape)
-        for k, v in own.items()
-    }
-    runs = [experiment(ev, {k: own[k] + t * step[k] for k in own}) for t in (-1.0, 0.0, 1.0)]
+
+    def steps(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return {
+            k: STEP * np.maximum(np.abs(v), np.sqrt(np.mean(np.abs(v) ** 2))) * rng.choice([-1.0, 1.0], np.shape(v))
+            for k, v in arrays.items()
+        }
+
+    def moved(arrays: Mapping[str, Array], by: Mapping[str, Array], t: float) -> dict[str, Array]:
+        return {k: np.asarray(v + t * by[k], dtype=np.asarray(v).dtype) for k, v in arrays.items()}
+
+    own, upstream = float_primals(ev), leaves(ev.upstream)
+    step, turn = steps(own), steps(upstream)
+    runs = [experiment(ev, moved(own, step, t), like(ev.upstream, moved(upstream, turn, t))) for t in (-1.0, 0.0, 1.0)]
     seen = [np.asarray(r[p.name], dtype=float) for r in runs if r is not None and r.get(p.name) is not None]
     if len(seen) < 3 or len({s.shape for s in seen}) > 1:
         return False
     bend = np.abs(seen[0] + seen[2] - 2 * seen[1])
-    return bool(np.max(bend) > SHARE * np.max(np.abs(p.got - p.want)))
+    least = max(SHARE * float(np.max(np.abs(p.got - p.want))), SMOOTH * float(np.max(np.abs(p.want))))
+    return bool(np.max(bend) > least)
 
 
 def _cause(evidence: str, confidence: float) -> Cause:

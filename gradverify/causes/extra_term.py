@@ -28,7 +28,7 @@ def extra_term(m: Measurement, ev: Evidence) -> Cause | None:
             name="extra-term",
             evidence=f"the derivative by {p.name} is 0 in all {p.got.size} entries; got reaches "
             f"{np.max(np.abs(p.got)):.3g} in {int(np.sum(p.wrong))} of them",
-            suggestion=SUGGESTION,
+            suggestion=f"{SUGGESTION}; if it goes straight through a step on purpose, say so with surrogate=",
             confidence=0.9,
         )
     found = next((t for t in terms(p, ev) if t.extra), None) if p is not None else None

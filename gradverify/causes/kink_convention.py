@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import pair
-from gradverify.types import Cause, Evidence, Measurement
+from gradverify.causes._tools import Pair, experiment, pair
+from gradverify.types import Array, Cause, Evidence, Measurement
+
+BESIDE = 1e-4  #: of the largest entry, as far as the zeros are moved
 
 
 @registry.cause("kink-convention")
@@ -30,9 +32,21 @@ def kink_convention(m: Measurement, ev: Evidence) -> Cause | None:
         and np.any(~wrong)
         and np.all(primal[wrong] == 0)
         and np.all(primal[~wrong] != 0)
+        and not _wrong_beside(p, ev, primal)
     ):
         return _cause(f"all {n} wrong entries, and no others, have {p.name} = 0", 0.6)
     return None
+
+
+def _wrong_beside(p: Pair, ev: Evidence, primal: Array) -> bool:
+    """Whether the same entries are as wrong a little off zero, where no convention is asked for."""
+    size = float(np.max(np.abs(primal), initial=0.0)) or 1.0
+    beside = experiment(ev, {p.name: np.where(p.wrong, BESIDE * size, primal).astype(primal.dtype)})
+    got = None if beside is None else beside.get(p.name)
+    if got is None or np.shape(got) != p.got.shape:
+        return False
+    moved = np.abs(np.asarray(got, dtype=float) - p.got)[p.wrong]
+    return bool(np.all(moved < 0.5 * np.abs(p.got - p.want)[p.wrong]))
 
 
 def _cause(evidence: str, confidence: float) -> Cause:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gradverify import registry
 from gradverify.causes._terms import terms
 from gradverify.causes._tools import pair
@@ -17,6 +19,8 @@ SUGGESTION = (
 def missing_term(m: Measurement, ev: Evidence) -> Cause | None:
     """Got = want - (something in scope), or the difference has the structure of one missing term."""
     p = pair(m, ev)
+    if p is not None and not np.any(p.want):
+        return None  # of a derivative that is zero nothing is missing
     found = next((t for t in terms(p, ev) if not t.extra), None) if p is not None else None
     played = played_through(m, ev, "missing-term", SUGGESTION)
     if found is None or (played is not None and played.confidence >= found.confidence):

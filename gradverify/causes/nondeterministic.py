@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import experiment, pair
+from gradverify.causes._tools import changes, experiment, pair
 from gradverify.types import Array, Cause, Evidence, Measurement
 
 
 @registry.cause("nondeterministic")
 def nondeterministic(m: Measurement, ev: Evidence) -> Cause | None:
     """Two runs at the same point give different gradients."""
+    if ev.check == "deterministic" and m.facts.get("drawn"):
+        return _cause(f"with other random numbers in backward {changes(m)}: it draws by itself", 0.97)
     if ev.check == "deterministic":
         said = f", and the output by up to {m.facts['output_spread']:.3g}" if m.facts.get("output_spread") else ""
         return _cause(f"two fresh runs differ by up to {m.facts.get('spread', float('nan')):.3g}{said}", 0.9)

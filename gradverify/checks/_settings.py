@@ -14,37 +14,78 @@ from gradverify.checks._modes import forward_of, optional
 from gradverify.sampling import evaluate, quiet
 from gradverify.types import Array, Bench, Case, differentiable, leaves
 
-STRIDE = re.compile(r"_*(strides?|steps?|hop)_*", re.IGNORECASE)
+STRIDE = re.compile(r"_*(strides?|steps?|hop|s)_*", re.IGNORECASE)
+REDUCTIONS = ("mean", "sum", "none")
 PENALTY = re.compile(
     r"_*(reg(ulari[sz]ation)?(_?(strength|rate|lambda))?|l1|l2|lam(bd)?a?_?|weight_?decay)_*", re.IGNORECASE
 )
 CLASSES = 512  #: labels beyond which an integer is a count and not the number of a class
+LONG = 16  #: steps beyond which an integer is a count and not a stride
 LARGE = 1 << 14  #: entries of an array beyond which another size costs too much
 
 
 def hidden(bench: Bench) -> Iterator[tuple[str, str, Case]]:
     """(what the given setting hides, the other setting in words, a case there)."""
     case = replace(bench.case, upstream=None)
-    for maker in (_penalised, _strided, _last_class, _longer_images, _longer_kernels):
+    for maker in (_penalised, _strided, _reduced, _last_class, _longer_images, _longer_kernels):
         for why, words, other in maker(bench, case):
             if _accepted(bench, other):
                 yield why, words, other
 
 
 def _penalised(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
-    """A penalty of zero hides its own gradient."""
+    """A penalty, a smoothing or a slope of zero hides its own part of the gradient."""
     for k, v in _settings(bench, case):
-        if PENALTY.fullmatch(k) and isinstance(v, (int, float)) and not isinstance(v, bool) and v == 0:
-            yield f"{k} is 0", f"with {k} = 0.1", _with(case, {k: 0.1})
+        if isinstance(v, (int, float)) and not isinstance(v, bool) and v == 0:
+            other = _with(case, {k: 0.1})
+            if PENALTY.fullmatch(k) or (isinstance(v, float) and _repeats(bench, other)):
+                yield f"{k} is 0", f"with {k} = 0.1", other
 
 
 def _strided(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     """Windows that do not overlap hide ``=`` in place of ``+=``; a stride of one hides where it enters."""
     for k, v in _settings(bench, case):
-        if STRIDE.fullmatch(k) and isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= 1:
-            other = 1 if v > 1 else 2
-            why = f"{k} is {v}: windows may not overlap" if v > 1 else f"{k} is 1"
-            yield why, f"with {k} = {other}", _with(case, {k: other})
+        steps = v if isinstance(v, (tuple, list)) else (v,)
+        if not steps or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in steps):
+            continue
+        wide = max(steps) > 1
+        ones = type(v)(1 for _ in v) if isinstance(v, (tuple, list)) else 1
+        if STRIDE.fullmatch(k):
+            other = ones if wide else type(v)(2 for _ in v) if isinstance(v, (tuple, list)) else 2
+        elif wide and max(steps) <= LONG and _larger(bench, _with(case, {k: ones})):
+            other = ones  # whatever it is called: with less of it there is more of the output
+        else:
+            continue
+        why = f"{k} is {v}: windows may not overlap" if wide else f"{k} is {v}"
+        yield why, f"with {k} = {other}", _with(case, {k: other})
+
+
+def _reduced(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
+    """A loss that is a mean here is a sum, or not reduced at all, elsewhere."""
+    for k, v in _settings(bench, case):
+        for other in REDUCTIONS if isinstance(v, str) and v in REDUCTIONS else ():
+            if other != v:
+                yield f"{k} is {v!r}", f"with {k} = {other!r}", _with(case, {k: other})
+
+
+def _repeats(bench: Bench, case: Case) -> bool:
+    """Whether the forward is a function there: noise of size 0 may be drawn from a hidden generator."""
+    with quiet():
+        try:
+            one, two = (leaves(evaluate(bench.adapter, case)) for _ in range(2))
+        except Exception:  # noqa: BLE001  (whatever it raises, this setting is not accepted)
+            return False
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def _larger(bench: Bench, case: Case) -> bool:
+    """Whether the output has more entries there than at the given setting."""
+    with quiet():
+        try:
+            there = leaves(evaluate(bench.adapter, case))
+        except Exception:  # noqa: BLE001  (whatever it raises, this setting is not accepted)
+            return False
+    return sum(np.size(v) for v in there.values()) > sum(np.size(v) for v in leaves(_out(bench)).values())
 
 
 def _last_class(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:

@@ -166,10 +166,15 @@ def nearby(case: Case, rng: np.random.Generator, *, step: float = 0.1) -> Case:
     )
 
 
+def _wide(*arrays: Array) -> type:
+    return complex if any(np.iscomplexobj(a) for a in arrays) else float
+
+
 def equal(a: Out, b: Out, eps: float) -> bool:
     """Whether two outputs agree to within a few roundings of their largest number."""
     x, y = leaves(a), leaves(b)
     return x.keys() == y.keys() and all(
-        np.shape(x[k]) == np.shape(y[k]) and largest(np.subtract(x[k], y[k], dtype=float)) <= 8 * eps * largest(y[k])
+        np.shape(x[k]) == np.shape(y[k])
+        and largest(np.subtract(x[k], y[k], dtype=_wide(x[k], y[k]))) <= 8 * eps * largest(y[k])
         for k in x
     )

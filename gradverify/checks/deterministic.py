@@ -9,7 +9,10 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._tools import compared, copied, largest, snapshot, spread_allowed
+from gradverify.draws import drawn_otherwise
 from gradverify.types import Array, Bench, Measurement, leaves
+
+OTHER_SEED = 20_011  #: of the generators when backward is asked once more
 
 
 @registry.check(
@@ -21,6 +24,8 @@ from gradverify.types import Array, Bench, Measurement, leaves
 def deterministic(bench: Bench) -> Iterator[Measurement]:
     """Two fresh runs at the same point give the same gradients, to within rounding; their spread is reported.
 
+    Backward is asked once more with the global generators in another state: what it draws by itself is not what forward
+    drew.
     Why: an unseeded mask, a module-level counter or a race makes every other comparison meaningless. Sums in another
     order (atomic additions on a GPU) are allowed and noted with their size.
     Right: a dropout mask drawn from a seeded generator and kept in the cache. Wrong: a new mask drawn in backward.
@@ -38,6 +43,14 @@ def deterministic(bench: Bench) -> Iterator[Measurement]:
         spread = largest(m.got - m.want.value) if m.got.shape == m.want.value.shape else float("nan")
         said = (f"{m.of.split(':')[0]}: two fresh runs differ by up to {spread:.3e}",) if spread > 0 else ()
         yield replace(m, facts={**m.facts, "spread": spread, "output_spread": moved}, notes=said)
+    if moved > 0:
+        return
+    run = bench.run()
+    with drawn_otherwise(OTHER_SEED):
+        third = snapshot(run.pullback(copied(bench.upstream)))
+    why = "changes with the random numbers that backward draws: they are not those of the forward"
+    yield from compared(bench, third, first, "other random numbers in backward", why, bound=bound,
+                        facts={"drawn": True})  # fmt: skip
 
 
 def _bound(bench: Bench, name: str, gradient: Array) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._tools import compared, copied, equal, nearby, snapshot, spread_allowed
+from gradverify.checks._tools import compared, copied, equal, nearby, snapshot, spread_allowed, traits
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.types import Array, Bench, Case, Gradients, Measurement
 
@@ -23,7 +23,8 @@ def two_forwards_before_one_backward(bench: Bench) -> Iterator[Measurement]:
 
     Why: shared weights, recurrent networks and gradient penalties call a layer twice before its backward. A cache in a
     module-level variable or a class attribute belongs to the last forward. Code that keeps one cache to itself by
-    design (a layer object, a forward that returns no cache) is not failed for it; the note says what to do.
+    design (a layer object, a forward that returns no cache) is not failed for it; the note says what to do. A
+    torch.nn.Module is: its caller uses it twice and then calls backward, as for any other module.
     Right: forward returns ``(out, cache)``. Wrong: the same, with one buffer behind every cache.
     """
     other = nearby(bench.case, bench.rng)
@@ -55,6 +56,11 @@ def two_forwards_before_one_backward(bench: Bench) -> Iterator[Measurement]:
         other = other.at({k: v for k, v in bench.case.primals.items() if k in own})
         alone_b = snapshot(bench.run(other).pullback(copied(upstream)))
     kept, late = True, _on_one_object(bench, other, of_last=False)
+    if "engine" in traits(bench):  # a module is used twice before backward wherever weights are shared
+        if late is not None:
+            yield from compared(bench, late, alone, "two forwards on one module", why, times=4.0,
+                                facts={"forwards": 2, "one_object": True})  # fmt: skip
+        return
     if late is not None and not _all_close(bench, late, alone):
         # the last forward owns the object: then its own backward must be right there
         kept = False

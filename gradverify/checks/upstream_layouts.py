@@ -13,7 +13,12 @@ from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves, like
 
 
-@registry.check("upstream-layouts", catches=("layout",), raises="layout", requires=("shape", "upstream-unchanged"))
+@registry.check(
+    "upstream-layouts",
+    catches=("layout",),
+    raises="layout",
+    requires=("shape", "deterministic", "upstream-unchanged"),
+)
 def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the upstream, only on its numbers.
 

@@ -86,3 +86,39 @@ def test_a_surrogate_is_given_complex_numbers_too(primals):
         return np.round(a @ w), (a, w)
 
     assert gv.verify((rounded, conjugated), primals, surrogate=lambda a, w: a @ w).verdict == "pass"
+
+
+def spectrum(x):
+    return np.fft.fft(x), x.shape[-1]
+
+
+@pytest.mark.parametrize(
+    ("backward", "verdict"),
+    [
+        (lambda g, n: np.fft.ifft(g).real * n, "pass"),
+        (lambda g, n: np.fft.fft(g).real, "pass"),  # the other convention: the upstream is conjugated
+        (lambda g, n: np.fft.ifft(g.real).real * n, "fail"),
+    ],
+)
+def test_complex_outputs_of_real_primals_are_pairs_and_both_parts_of_their_upstream_are_asked(rng, backward, verdict):
+    assert gv.verify((spectrum, backward), {"x": rng.standard_normal((3, 8))}).verdict == verdict
+
+
+@pytest.mark.parametrize(("part", "verdict"), [("both", "pass"), ("real", "fail")])
+def test_a_torch_function_from_real_to_complex_numbers_is_judged_by_every_check(rng, part, verdict):
+    torch = pytest.importorskip("torch")
+
+    class Spectrum(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return torch.fft.fft(x)
+
+        @staticmethod
+        def backward(ctx, g):
+            g = g if part == "both" else g.real.to(g.dtype)
+            return torch.fft.ifft(g).real * g.shape[-1]
+
+    report = gv.verify(Spectrum, {"x": rng.standard_normal((3, 8))})
+    assert report.verdict == verdict, report
+    u = torch.complex(torch.ones(3, 8), torch.arange(8.0).expand(3, 8)).conj()
+    assert gv.verify(Spectrum, {"x": rng.standard_normal((3, 8))}, upstream=u).verdict == verdict

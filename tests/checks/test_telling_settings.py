@@ -124,3 +124,45 @@ def test_complex_arrays_are_no_images_of_two_columns():
     [said] = [f for f in report.findings if f.check == "telling-settings"]
     assert (report.verdict, said.verdict) == ("pass", "skipped")
     assert "pairs of reals" in said.why
+
+
+def squares(p, t, reduction="mean", smoothing=0.0):
+    d = p - (1 - smoothing) * t
+    loss = d**2
+    out = {"mean": loss.mean, "sum": loss.sum, "none": loss.copy}[reduction]()
+    return out, (d, reduction, smoothing)
+
+
+def squares_back(bug=""):
+    def backward(u, cache):
+        d, reduction, smoothing = cache
+        dp = u * 2 * d / (d.size if reduction == "mean" or bug == "always a mean" else 1)
+        return {"p": dp, "t": -dp * (1 if bug == "no smoothing" else 1 - smoothing)}
+
+    return backward
+
+
+PAIR = {"p": RNG.standard_normal((3, 4)), "t": RNG.standard_normal((3, 4))}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_loss_that_reduces_in_three_ways_passes_at_each(reduction):
+    assert report(squares_back(), PAIR, squares, constants={"reduction": reduction}).verdict == "pass"
+
+
+@pytest.mark.parametrize("bug", ["always a mean", "no smoothing"])
+def test_another_reduction_and_a_smoothing_that_is_off_are_tried(bug):
+    assert failing(squares_back(bug), PAIR, squares) == {"telling-settings"}
+
+
+def test_a_stride_is_one_by_what_it_does_and_not_by_its_name():
+    rename = lambda x, w, every: windows(x, w, every)  # noqa: E731  (a forward as data)
+    given = {**WINDOWS, "x": RNG.standard_normal((2, 3, 7))}
+    assert report(windows_back(), given, rename, constants={"every": 2}).verdict == "pass"
+    assert failing(windows_back("assigned"), given, rename, constants={"every": 2}) == {"telling-settings"}
+
+
+def test_noise_from_a_hidden_generator_that_is_off_is_left_off():
+    hidden = np.random.default_rng()
+    noisy = lambda x, sigma: (x * (1 + sigma * hidden.standard_normal(x.shape)), None)  # noqa: E731  (as above)
+    assert report(lambda u, _: {"x": u}, {"x": X}, noisy, constants={"sigma": 0.0}).verdict == "pass"
