@@ -29,6 +29,8 @@ from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurem
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
+BEHIND = 4.0  #: times what the derivative of an iteration still moves if it goes on
+FURTHER = 100.0  #: times that an iteration in the backward may be off by
 STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
 CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
@@ -102,6 +104,7 @@ class Consultation:
         self.differences = FiniteDifferences()
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
+        self.stopped: dict[str, float] = {}  #: primal -> the tolerance that its gradient is known to, of an iteration
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
@@ -322,8 +325,8 @@ class Consultation:
         hopeless = self._beyond_rounding(name, *first, gap)
         if not hopeless:
             answer, allowance = self._with_rounding(name, answer, allowance, gap)
-        if self.autodiff is not None and self.autodiff.stops and self._differs(name, answer, allowance):
-            answer = self._stopped_early(name, answer, self.autodiff.stops)
+        if self.autodiff is not None and self.autodiff.thresholds and self._differs(name, answer, allowance):
+            answer = self._stopped_early(name, answer, self.autodiff, allowance)
         if self.autodiff is not None and self.autodiff.epsilons and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
@@ -365,18 +368,38 @@ class Consultation:
         least = np.finfo(kind).smallest_subnormal if kind is np.float16 else np.finfo(kind).tiny
         return 16.0 * float(least) * (1.0 + float(np.max(np.abs(self.forward.weights), initial=0.0)))
 
-    def _stopped_early(self, name: str, answer: Answer, tolerance: float) -> Answer:
+    def _stopped_early(self, name: str, answer: Answer, autodiff: Autodiff, allowance: Array | float) -> Answer:
         """An iteration that stops at a tolerance has a derivative only to about that tolerance (Gilbert 1992).
 
         J. C. Gilbert, "Automatic differentiation and iterative processes", Optim. Methods Softw. 1 (1992): the
-        derivative of the iterates converges like the iterates, one factor of the number of steps behind.
+        derivative of the iterates converges like the iterates, one factor of the number of steps behind. How far it
+        still was from its limit shows where the iteration goes on for longer. The backward may iterate, too.
         """
-        size = float(np.max(np.abs(answer.estimate.value), initial=0.0))
-        error = answer.estimate.error + STEPS_BEHIND * tolerance * (size + self._natural(name))
+        tolerance, size = autodiff.stops or autodiff.thresholds, largest(answer.estimate.value)
+        moved = self._gone_on(name, answer)
+        if moved is None:
+            doubts = [STEPS_BEHIND * autodiff.stops * (size + self._natural(name))]
+        else:
+            iterated = min(STEPS_BEHIND * autodiff.stops * size, FURTHER * moved)
+            doubts = [BEHIND * moved, BEHIND * moved + iterated] if moved > 0 else []
         note = f"the forward stops at a tolerance of {tolerance:g}: its derivative is known no better"
-        return Answer(
-            replace(answer.estimate, error=error), answer.oracle, answer.lower, answer.upper, [*answer.notes, note]
-        )
+        known = answer
+        for doubt in doubts:
+            estimate = replace(answer.estimate, error=answer.estimate.error + doubt)
+            known = Answer(estimate, answer.oracle, answer.lower, answer.upper, [*answer.notes, note])
+            if not self._differs(name, known, allowance):
+                break
+        self.stopped.update({name: tolerance} if known is not answer else {})
+        return known
+
+    def _gone_on(self, name: str, answer: Answer) -> float | None:
+        """How far the gradient still moves where the iteration does not stop yet; None where it cannot go on."""
+        try:
+            further = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, tighter=True)
+        except Unsupported:
+            return None
+        moved = np.abs(further.gradients[name].value - answer.estimate.value)
+        return float(np.max(moved, initial=0.0)) if np.all(np.isfinite(moved)) else None
 
     def _without_epsilon(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """log(p + 1e-7) differentiated as log(p): the loss that is meant, if the gradient is exactly that of it."""
@@ -542,7 +565,7 @@ class Consultation:
             rounding=allowance,
             scale=natural if name not in self.missing and self._is_zero(name, answer) else 0.0,
             natural=natural,
-            ask=max(self.eps[name], self.forward.eps) ** 0.25,
+            ask=max(self.eps[name], self.forward.eps, self.stopped.get(name, 0.0)) ** 0.25,
             lower=answer.lower,
             upper=answer.upper,
             why=why,

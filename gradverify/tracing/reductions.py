@@ -347,8 +347,8 @@ def jump_gap(name: str, a: TracedArray, tie: Any, index: Any, axis: Any) -> None
 table({"argmax": choosing(np.argmax, "argmax"), "argmin": choosing(np.argmin, "argmin")})
 
 #: functions with plain results, that NumPy itself computes on the values
-PLAIN_FUNCTIONS = """argsort argpartition nonzero flatnonzero argwhere count_nonzero searchsorted digitize isclose
-allclose array_equal array_equiv any all isin shape ndim size iscomplexobj isrealobj isneginf isposinf array_repr
+PLAIN_FUNCTIONS = """argsort argpartition nonzero flatnonzero argwhere count_nonzero searchsorted digitize array_equal
+array_equiv any all isin shape ndim size iscomplexobj isrealobj isneginf isposinf array_repr
 array_str array2string isreal iscomplex lexsort nanargmax nanargmin"""
 
 
