@@ -21,6 +21,7 @@ from gradverify.oracles._line import NEAR, NEAREST, Line
 from gradverify.oracles.complex_step import ComplexStep
 from gradverify.oracles.finite_differences import FiniteDifferences
 from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
+from gradverify.points import beside
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.stacking import Stacked
@@ -29,10 +30,11 @@ from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurem
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
+HULL = 8.0  #: widths of the interval of the one-sided slopes that a choice at ties may be beside it
 BEHIND = 4.0  #: times what the derivative of an iteration still moves if it goes on
 FURTHER = 100.0  #: times that an iteration in the backward may be off by
 STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
-CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
+CONVENTIONS = ("second", "zero", "split", "all")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
 FEW = 3  #: so many where the trace met no kink, or another primal has already shown that the oracle is right
 SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences of every entry may cost
@@ -200,7 +202,7 @@ class Consultation:
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )
-                return self._tie_broken(tangent, said)
+                return self._tie_broken(tangent, said) or self._right_beside(said, slopes)
             for k in self.names:
                 answers[k].oracle = f"{named}+finite-differences"
         return True
@@ -247,6 +249,30 @@ class Consultation:
         if agreed:
             self.disagreements.pop()
         return agreed
+
+    def _right_beside(self, said: float, slopes: Slopes) -> bool:
+        """At ties a choice for each is linear, the function is not: the autodiff is confirmed where nothing is tied.
+
+        Its slope at the ties must be near the one-sided ones all the same.
+        """
+        if self.autodiff is None or not self.autodiff.kinks or not self._traced or not slopes.kink[0]:
+            return False
+        low, high = min(float(slopes.lower[0]), 0.0), max(float(slopes.upper[0]), 0.0)
+        margin = HULL * (float(slopes.upper[0]) - float(slopes.lower[0]))
+        if not low - margin <= said <= high + margin:
+            return False
+        there = beside(self.case, rng_for(self.seed, self.case.name, "beside"), f"{self.case.name}, beside")
+        other = Consultation(
+            self.adapter, replace(there, upstream=self.case.upstream), self.got, measured=self.rounding,
+            gradients=self.gradients, eps=self.eps, level="quick", oracles=self.oracles, seed=self.seed,
+        )  # fmt: skip
+        try:
+            confirmed = other._autodiff() is not None and other.autodiff is not None and not other.autodiff.kinks
+        except AdapterError:
+            return False
+        if confirmed:
+            self.disagreements.pop()
+        return confirmed
 
     def _complex(self) -> dict[str, Answer] | None:
         oracle = ComplexStep()

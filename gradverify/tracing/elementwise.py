@@ -45,6 +45,8 @@ def maximum(a: Tensor, b: Tensor, name: str = "maximum", sign: float = 1.0) -> T
         result = torch.where(tie, (a + b) / 2, result)
     elif convention == "zero":
         result = torch.where(tie, a.detach(), result)
+    elif convention == "all":
+        result = torch.where(tie & torch.isfinite(a), a + (b - b.detach()), result)
     nan = torch.isnan(a) | torch.isnan(b)
     return torch.where(nan, a + b, result) if bool(nan.any()) else result
 
@@ -64,7 +66,7 @@ def fmin(a: Tensor, b: Tensor) -> Tensor:
 
 
 def absolute(x: Tensor) -> Tensor:
-    """|x|, with abs'(0) = 1, -1, 0, 0 for ties first, second, split, zero."""
+    """|x|, with abs'(0) = 1, -1, 0, 0 for ties first, second, and else."""
     zero = x.detach() == 0
     slope = torch.sign(x.detach())
     if bool(zero.any()):

@@ -99,6 +99,9 @@ def extremum(sign: float, name: str) -> Callable[[Tensor], Tensor]:
         first = x.gather(-1, index)[..., 0]
         if convention == "zero":
             return torch.where(many, first.detach(), first)
+        if convention == "all":
+            whole = torch.where(at & torch.isfinite(x), x - x.detach(), 0.0)
+            return torch.where(many, first.detach() + whole.sum(-1), first)
         shares = torch.where(at, x, 0.0).sum(-1) / at.sum(-1)
         return torch.where(many, shares, first)
 

@@ -14,7 +14,7 @@ from gradverify.tracing.escape import Escaped, user_line
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.whatif.sites import Mark
 
-TIES = ("first", "second", "split", "zero")
+TIES = ("first", "second", "split", "zero", "all")
 SEPARATE = 32  #: up to so many tied events are asked one by one whether they matter; more are asked together
 
 
@@ -30,7 +30,8 @@ class Tape:
 
     ties    who gets the gradient at an exact tie of maximum, minimum, abs, clip and max over an axis:
             ``first`` (first operand, first index, abs'(0) = 1), ``second`` (second operand, last index, abs'(0) = -1),
-            ``split`` (equal shares, abs'(0) = 0), ``zero`` (nobody)
+            ``split`` (equal shares, abs'(0) = 0), ``zero`` (nobody), ``all`` (each the whole, as by the mask
+            ``x == x.max()``)
     bend    (index into ``nodes``, kind): the node whose local derivative is replaced
     marks   where hypotheses about backward are wanted: the elementwise functions and softmaxes; None where not
     """
