@@ -25,6 +25,8 @@ from gradverify.points import beside
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.stacking import Stacked
+from gradverify.symmetric import NOTE as SHARED
+from gradverify.symmetric import shared_between_triangles
 from gradverify.tally import Columns, any_outside, compact, largest, outside
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
@@ -110,6 +112,7 @@ class Consultation:
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
+        self._jumps: dict[str, Array] = {}  #: entries whose derivative is another within one rounding of the inputs
         self._oracle_was_right = False  #: differences have sided with the autodiff against the implementation
 
     def settle(self) -> list[Measurement]:
@@ -357,6 +360,7 @@ class Consultation:
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
             answer = self._other_conventions(name, answer, allowance)
+            answer = self._symmetric(name, answer, allowance)
         different = self._different(name, answer, allowance)
         if different.any() and self.allows("finite-differences"):
             answer = self._one_by_one(name, answer, allowance, different)
@@ -466,7 +470,8 @@ class Consultation:
         spread = self._autodiff_spread.get(name)
         if spread is None or spread.shape != answer.estimate.error.shape:
             return answer
-        estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, spread))
+        self._jumps[name] = np.isnan(spread)
+        estimate = replace(answer.estimate, error=np.fmax(answer.estimate.error, spread))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
 
     def _differs(self, name: str, answer: Answer, allowance: Array | float) -> bool:
@@ -479,6 +484,15 @@ class Consultation:
     def _columns(self, name: str, answer: Answer, allowance: Array | float) -> Columns:
         want = answer.estimate
         return Columns.of(self.got[name], want.value, want.error, allowance, answer.lower, answer.upper)
+
+    def _symmetric(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
+        """A gradient that shares between two triangles what the forward reads from one."""
+        got, within = self.got[name], float(np.max(allowance))
+        shared = shared_between_triangles(self.case.primals[name], got, answer.estimate, within)
+        if shared is None:
+            return answer
+        candidate = Answer(shared, answer.oracle, shared.value, shared.value, [*answer.notes, SHARED])
+        return answer if self._differs(name, candidate, allowance) else candidate
 
     def _other_conventions(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """At a kink the forward's autodiff knows one convention; the implementation may follow another."""
@@ -515,6 +529,7 @@ class Consultation:
         order = np.argsort(-np.nan_to_num(gaps, nan=np.inf))
         rng = rng_for(self.seed, self.case.name, name, "entries")
         sure = self.autodiff is not None and (self._oracle_was_right or (self._traced and not self.autodiff.kinks))
+        sure = sure and not (name in self._jumps and self._jumps[name].any())
         few = 1 if self.dear else FEW
         worst = min(few if sure else WORST, max(1, int(SECONDS[self.level] / 4 / 40 / max(self.forward.cost(), 1e-9))))
         picked, rest = where[order[:worst]], where[order[worst:]]
@@ -533,9 +548,10 @@ class Consultation:
         got, want = self.got[name].ravel(), answer.estimate
         gaps = np.abs(got[picked].astype(float) - want.value.ravel()[picked])
         reference = np.where(np.isfinite(gaps) & (gaps > 0), gaps, self._size(name))
-        # a trace that met no tie knows that the kink is beside the point, however near
+        # a trace that met no tie knows that the kink is beside the point, if it is not within its rounding
         exact = self.autodiff is not None and self._traced and not self.autodiff.kinks
-        if exact and len(picked) <= FEW and self._met(name, want.value, picked, gaps):
+        jumps = self._jumps.get(name, np.zeros(want.value.shape, bool))
+        if exact and not jumps.any() and len(picked) <= FEW and self._met(name, want.value, picked, gaps):
             return replace(answer, oracle=_confirmed(answer.oracle)), False
         only_differences = answer.oracle == "finite-differences"
         found = self.differences.against(
@@ -549,7 +565,8 @@ class Consultation:
         natural = self._natural(name)
         cleared, notes, kinks = True, list(answer.notes), 0
         for row, i in enumerate(picked):
-            _merge(found, row, int(i), (value, error, lower, upper), kinks_count=not exact, natural=natural)
+            counts = not exact or bool(jumps.flat[i])
+            _merge(found, row, int(i), (value, error, lower, upper), kinks_count=counts, natural=natural)
             kinks += int(upper[i] > lower[i])
             inside = lower[i] - allowed[i] <= got[i] <= upper[i] + allowed[i] and upper[i] > lower[i]
             cleared &= bool(inside or abs(got[i] - value[i]) <= error[i] + allowed[i])

@@ -214,7 +214,10 @@ def of_forward(forward: Forward, rng: np.random.Generator) -> float:
 def of_oracle(
     gradients: Callable[[Case], Mapping[str, Estimate]], case: Case, rng: np.random.Generator, runs: int = RUNS
 ) -> dict[str, Array]:
-    """Absolute rounding of an autodiff's gradients, by running it with random rounding; empty where that fails."""
+    """Absolute rounding of an autodiff's gradients, by running it with random rounding; empty where that fails.
+
+    NaN where it jumps: the derivative is not the same within one rounding of the inputs.
+    """
     try:
         with quiet():
             base = gradients(case)
@@ -229,7 +232,7 @@ def of_oracle(
         return {}
     limits = {k: np.sqrt(np.finfo(float).eps) * np.max(np.abs(base[k].value), initial=0.0) for k in spread}
     # a spread as large as the square root of eps is a comparison that flipped, not rounding
-    return {k: COVER * np.where(s > limits[k], 0.0, s) for k, s in spread.items()}
+    return {k: COVER * np.where(s > limits[k], np.nan, s) for k, s in spread.items()}
 
 
 def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: float) -> Array:

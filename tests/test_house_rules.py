@@ -25,7 +25,7 @@ LAYERS = (
     ("tally",),
     ("judge", "options"),
     ("registry",),
-    ("tracing", "sampling", "batched", "points", "inputs", "_torch_noise", "waivers", "subjects"),
+    ("tracing", "sampling", "batched", "points", "inputs", "_torch_noise", "waivers", "subjects", "symmetric"),
     ("rounding",),
     ("adapters", "oracles", "cases", "checks", "invariants", "mutants", "causes", "formats"),
     ("search", "stacking"),
