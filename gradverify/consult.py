@@ -16,6 +16,7 @@ import numpy as np
 from gradverify import probes, rounding
 from gradverify.directions import Direction, scales_of
 from gradverify.errors import AdapterError, Unsupported
+from gradverify.faint import FAR, doubtful, narrowed
 from gradverify.oracles._ladder import NOTHING, Slopes
 from gradverify.oracles._line import NEAR, NEAREST, Line
 from gradverify.oracles.complex_step import ComplexStep
@@ -344,8 +345,30 @@ class Consultation:
             return self._measurement(name, answer, 0.0)
         allowance = rounding.floor_of(self.eps[name]) * largest(answer.estimate.value) + self._underflow(name)
         if not self._differs(name, answer, allowance):
-            return self._measurement(name, answer, allowance)
+            return self._measurement(name, *self._faint(name, answer, allowance))
         return self._measurement(name, *self._explained(name, answer, allowance))
+
+    def _faint(self, name: str, answer: Answer, allowance: Array | float) -> tuple[Answer, Array | float]:
+        """The allowance where entries far below the largest are off: only as much as their own rounding."""
+        want = answer.estimate.value
+        if self.autodiff is None or self.autodiff.kinks or self.autodiff.thresholds or not self._traced:
+            return answer, allowance
+        part, least = max(self.eps[name], self.forward.eps) ** 0.25, FAR * self._underflow(name)
+        which = doubtful(self.got[name], want, part, least)
+        if not which.any() or name in self.missing:
+            return answer, allowance
+        if self._autodiff_spread is None:
+            self._autodiff_spread = self._spread_of_autodiff(rounding.RUNS)
+        own, theirs = self.rounding(name), self._autodiff_spread.get(name)
+        floor = rounding.floor_of(self.eps[name]) * largest(self.got[name])
+        if theirs is None or theirs.shape != want.shape or not np.any(own > floor):
+            return answer, allowance  # nothing was measured
+        gap = np.abs(self.got[name] - want)
+        narrow = narrowed(allowance, which, gap, want, np.maximum(own - floor, 0.0) + theirs, self.eps[name])
+        error = np.where(narrow < allowance, 0.0, answer.estimate.error)
+        if not np.any(narrow < allowance):
+            return answer, allowance
+        return replace(answer, estimate=replace(answer.estimate, error=error)), narrow
 
     def _explained(self, name: str, answer: Answer, allowance: Array | float) -> tuple[Answer, Array | float]:
         """What may stand behind a difference, the cheapest first; what is left is looked at entry by entry."""
@@ -471,7 +494,7 @@ class Consultation:
         if spread is None or spread.shape != answer.estimate.error.shape:
             return answer
         self._jumps[name] = np.isnan(spread)
-        estimate = replace(answer.estimate, error=np.fmax(answer.estimate.error, spread))
+        estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, np.nan_to_num(spread, nan=0.0)))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
 
     def _differs(self, name: str, answer: Answer, allowance: Array | float) -> bool:

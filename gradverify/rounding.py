@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradverify.errors import Unsupported
 from gradverify.sampling import Forward, quiet
-from gradverify.types import Array, Case, Estimate, Gradients, differentiable
+from gradverify.types import Array, Case, Estimate, Gradients, differentiable, leaves, like
 
 RUNS = 5
 LARGE_RUNS = 2
@@ -86,11 +87,11 @@ def _spacing(dtype: np.dtype[Any]) -> float:
     return min(float(np.finfo(dtype).eps), Noisy.coarsest) * Noisy.amplitude
 
 
-def perturb(x: Array) -> None:
+def perturb(x: Array, rng: np.random.Generator | None = None) -> None:
     """One random rounding of every entry, in place."""
     if x.dtype.kind in "fc" and x.size:
         eps = _spacing(x.dtype)
-        x *= (1.0 + eps * Noisy.rng.uniform(-1, 1, x.shape)).astype(x.real.dtype)
+        x *= (1.0 + eps * (rng or Noisy.rng).uniform(-1, 1, x.shape)).astype(x.real.dtype)
 
 
 def _noisy(result: Any) -> Any:
@@ -246,13 +247,18 @@ def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: floa
 
 
 def _jittered(case: Case, framework: str) -> Case:
-    """The case with its float inputs rounded at random; NumPy arrays as ``Noisy``."""
+    """The case with its float inputs and its upstream rounded at random; NumPy arrays as ``Noisy``."""
 
-    def move(x: Any) -> Any:
+    def move(x: Any, rng: np.random.Generator | None = None) -> Any:
         if not isinstance(x, np.ndarray) or not differentiable(x):
             return x
         copy = np.array(x, copy=True, order="K")
-        perturb(copy)
+        perturb(copy, rng)
         return copy if framework == "torch" else copy.view(Noisy)
 
-    return case.at({k: move(v) for k, v in case.primals.items()})
+    moved = case.at({k: move(v) for k, v in case.primals.items()})
+    if case.upstream is None:
+        return moved
+    apart = Noisy.rng.spawn(1)[0]  # what the operations draw does not depend on the upstream
+    above = {k: move(v, apart) for k, v in leaves(case.upstream).items()}
+    return replace(moved, upstream=like(case.upstream, above))

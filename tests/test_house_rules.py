@@ -25,7 +25,7 @@ LAYERS = (
     ("tally",),
     ("judge", "options"),
     ("registry",),
-    ("tracing", "sampling", "batched", "points", "inputs", "_torch_noise", "waivers", "subjects", "symmetric"),
+    ("tracing", "sampling", "batched", "points", "inputs", "_torch_noise", "waivers", "subjects", "symmetric", "faint"),
     ("rounding",),
     ("adapters", "oracles", "cases", "checks", "invariants", "mutants", "causes", "formats"),
     ("search", "stacking"),

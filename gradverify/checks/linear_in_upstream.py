@@ -66,7 +66,8 @@ def _iterated(bench: Bench, u: Out, got: Gradients, want: Gradients, bound: dict
     for k, g in want.items():
         other = got.get(k)
         if k in bound and g is not None and other is not None and np.shape(other) == g.shape:
-            off[k] = largest(np.subtract(g, other))
+            with np.errstate(invalid="ignore"):
+                off[k] = largest(np.subtract(g, other))
     if not any(bound[k] < gap <= ITERATED * largest(want[k]) for k, gap in off.items()):
         return bound
     within = STEPS_BEHIND * tolerance_of(bench.run().pullback, copied(u))

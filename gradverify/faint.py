@@ -1,0 +1,32 @@
+"""Entries far below the largest of their tensor: 1e-8 beside 1e8.
+
+What is always allowed is a part of the largest entry. An entry that is smaller than that could be anything, though in
+elementwise code each has all its digits. Where such an entry is off by more than a pass may mean, its own rounding is
+measured, and the oracle's; what these do not explain by far is no rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify.types import Array
+
+FAR = 32.0  #: times the measured roundings that a difference must exceed to be none of them
+OWN = 64.0  #: roundings of the entry itself that are always allowed
+
+
+def doubtful(got: Array, want: Array, part: float, least: float) -> Array:
+    """The entries off by more than ``part`` of themselves and ``least``; a trace of a number is allowed for zero."""
+    with np.errstate(all="ignore"):
+        gap = np.abs(got - want)
+        return np.asarray(np.isfinite(gap) & (want != 0) & (gap > part * np.abs(want)) & (gap > least))
+
+
+def narrowed(allowance: Array | float, which: Array, gap: Array, want: Array, rounding: Array, eps: float) -> Array:
+    """The allowance, cut down at those of the doubtful entries that no rounding explains."""
+    wide = np.array(np.broadcast_to(np.asarray(allowance, dtype=float), want.shape))
+    with np.errstate(invalid="ignore"):
+        narrow = FAR * rounding + OWN * eps * np.abs(want)
+        wrong = which & (gap > narrow)  # an unknown rounding explains all
+    wide[wrong] = narrow[wrong]
+    return wide
