@@ -29,13 +29,13 @@ from gradverify.stacking import Stacked
 from gradverify.symmetric import NOTE as SHARED
 from gradverify.symmetric import shared_between_triangles
 from gradverify.tally import Columns, any_outside, compact, largest, outside
+from gradverify.tolerances import going_on
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
 HULL = 8.0  #: widths of the interval of the one-sided slopes that a choice at ties may be beside it
 BEHIND = 4.0  #: times what the derivative of an iteration still moves if it goes on
-FURTHER = 100.0  #: times that an iteration in the backward may be off by
 STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
 CONVENTIONS = ("second", "zero", "split", "all")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
@@ -109,6 +109,7 @@ class Consultation:
         self.differences = FiniteDifferences()
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
+        self._further: Gradients | None = None  #: the gradients where the implementation's iterations go on
         self.stopped: dict[str, float] = {}  #: primal -> the tolerance that its gradient is known to, of an iteration
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
@@ -355,7 +356,7 @@ class Consultation:
             return answer, allowance
         part, least = max(self.eps[name], self.forward.eps) ** 0.25, FAR * self._underflow(name)
         which = doubtful(self.got[name], want, part, least)
-        if not which.any() or name in self.missing:
+        if which is None or name in self.missing:
             return answer, allowance
         if self._autodiff_spread is None:
             self._autodiff_spread = self._spread_of_autodiff(rounding.RUNS)
@@ -378,7 +379,7 @@ class Consultation:
         if not hopeless:
             answer, allowance = self._with_rounding(name, answer, allowance, gap)
         if self.autodiff is not None and self.autodiff.thresholds and self._differs(name, answer, allowance):
-            answer = self._stopped_early(name, answer, self.autodiff, allowance)
+            answer = self._stopped_early(name, answer, self.autodiff)
         if self.autodiff is not None and self.autodiff.epsilons and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
@@ -421,7 +422,7 @@ class Consultation:
         least = np.finfo(kind).smallest_subnormal if kind is np.float16 else np.finfo(kind).tiny
         return 16.0 * float(least) * (1.0 + float(np.max(np.abs(self.forward.weights), initial=0.0)))
 
-    def _stopped_early(self, name: str, answer: Answer, autodiff: Autodiff, allowance: Array | float) -> Answer:
+    def _stopped_early(self, name: str, answer: Answer, autodiff: Autodiff) -> Answer:
         """An iteration that stops at a tolerance has a derivative only to about that tolerance (Gilbert 1992).
 
         J. C. Gilbert, "Automatic differentiation and iterative processes", Optim. Methods Softw. 1 (1992): the
@@ -429,21 +430,18 @@ class Consultation:
         still was from its limit shows where the iteration goes on for longer. The backward may iterate, too.
         """
         tolerance, size = autodiff.stops or autodiff.thresholds, largest(answer.estimate.value)
-        moved = self._gone_on(name, answer)
+        moved, own = self._gone_on(name, answer), self._own_gone_on(name)
+        doubt = BEHIND * (moved or 0.0) + BEHIND * (own or 0.0)
         if moved is None:
-            doubts = [STEPS_BEHIND * autodiff.stops * (size + self._natural(name))]
-        else:
-            iterated = min(STEPS_BEHIND * autodiff.stops * size, FURTHER * moved)
-            doubts = [BEHIND * moved, BEHIND * moved + iterated] if moved > 0 else []
+            doubt += STEPS_BEHIND * autodiff.stops * (size + self._natural(name))
+        elif own is None and moved > 0:
+            doubt += STEPS_BEHIND * autodiff.stops * size
+        if doubt == 0:
+            return answer
         note = f"the forward stops at a tolerance of {tolerance:g}: its derivative is known no better"
-        known = answer
-        for doubt in doubts:
-            estimate = replace(answer.estimate, error=answer.estimate.error + doubt)
-            known = Answer(estimate, answer.oracle, answer.lower, answer.upper, [*answer.notes, note])
-            if not self._differs(name, known, allowance):
-                break
-        self.stopped.update({name: tolerance} if known is not answer else {})
-        return known
+        estimate = replace(answer.estimate, error=answer.estimate.error + doubt)
+        self.stopped[name] = tolerance
+        return Answer(estimate, answer.oracle, answer.lower, answer.upper, [*answer.notes, note])
 
     def _gone_on(self, name: str, answer: Answer) -> float | None:
         """How far the gradient still moves where the iteration does not stop yet; None where it cannot go on."""
@@ -452,6 +450,16 @@ class Consultation:
         except Unsupported:
             return None
         moved = np.abs(further.gradients[name].value - answer.estimate.value)
+        return float(np.max(moved, initial=0.0)) if np.all(np.isfinite(moved)) else None
+
+    def _own_gone_on(self, name: str) -> float | None:
+        """How far the implementation's own gradient still moves; None where it cannot be made to go on."""
+        if self._further is None:
+            self._further = going_on(self.gradients, self.case) or {}
+        further, got = self._further.get(name), self.got[name]
+        if further is None or np.shape(further) != got.shape:
+            return None
+        moved = np.abs(np.asarray(further, dtype=float) - got)
         return float(np.max(moved, initial=0.0)) if np.all(np.isfinite(moved)) else None
 
     def _without_epsilon(self, name: str, answer: Answer, allowance: Array | float) -> Answer:

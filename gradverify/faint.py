@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from gradverify.directions import blocks
 from gradverify.types import Array
 
 FAR = 32.0  #: times the measured roundings that a difference must exceed to be none of them
 OWN = 64.0  #: roundings of the entry itself that are always allowed
 
 
-def doubtful(got: Array, want: Array, part: float, least: float) -> Array:
-    """The entries off by more than ``part`` of themselves and ``least``; a trace of a number is allowed for zero."""
-    with np.errstate(all="ignore"):
-        gap = np.abs(got - want)
-        return np.asarray(np.isfinite(gap) & (want != 0) & (gap > part * np.abs(want)) & (gap > least))
+def doubtful(got: Array, want: Array, part: float, least: float) -> Array | None:
+    """Where entries are off by more than ``part`` of themselves and ``least``; None where none is.
+
+    A trace of a number is allowed for zero.
+    """
+    found = None
+    g, w = got.reshape(-1), want.reshape(-1)
+    for block in blocks(g.size):
+        with np.errstate(all="ignore"):
+            gap, size = np.abs(g[block] - w[block]), np.abs(w[block])
+            off = np.isfinite(gap) & (size > 0) & (gap > part * size) & (gap > least)
+        if off.any():
+            found = np.zeros(g.size, bool) if found is None else found
+            found[block] = off
+    return None if found is None else found.reshape(want.shape)
 
 
 def narrowed(allowance: Array | float, which: Array, gap: Array, want: Array, rounding: Array, eps: float) -> Array:

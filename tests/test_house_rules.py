@@ -26,7 +26,7 @@ LAYERS = (
     ("judge", "options"),
     ("registry",),
     ("tracing", "sampling", "batched", "points", "inputs", "_torch_noise", "waivers", "subjects", "symmetric", "faint"),
-    ("rounding",),
+    ("rounding", "tolerances"),
     ("adapters", "oracles", "cases", "checks", "invariants", "mutants", "causes", "formats"),
     ("search", "stacking"),
     ("probes",),

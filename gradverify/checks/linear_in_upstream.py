@@ -8,8 +8,8 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._tools import combined, compared, copied, drawn_like, each, largest, snapshot, traits
-from gradverify.checks._watched import tolerance_of
 from gradverify.errors import Unsupported
+from gradverify.tolerances import tolerance_of
 from gradverify.types import Array, Bench, Gradients, Measurement, Out
 
 ITERATED = 1e-2  #: a backward that is less linear than this does not stop at a tolerance

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.tracing.escape import Escaped
 from gradverify.tally import largest
+from gradverify.tracing.escape import Escaped
 from gradverify.types import Array, Out, leaves, like
 
 LOOSE = 4096.0  #: roundings that a forward may gather relative to its largest output
