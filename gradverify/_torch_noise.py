@@ -12,7 +12,11 @@ EXACT = frozenset(
     """
     view reshape t transpose permute expand clone copy_ detach select slice relu neg abs sign max min clamp zeros ones
     empty fill rand bernoulli cat stack squeeze unsqueeze alias as_strided index gather where threshold _to_copy
-    _unsafe_view zero_ full scalar_tensor lift pad constant_pad_nd arange masked_fill split unbind
+    _unsafe_view zero_ full scalar_tensor lift lift_fresh lift_fresh_copy pad constant_pad_nd arange masked_fill split
+    unbind amax amin maximum minimum fmax fmin sgn floor ceil round trunc flip roll repeat tril triu diagonal diag_embed
+    zeros_like ones_like empty_like full_like new_zeros new_ones new_empty new_full index_select index_put scatter sort
+    topk view_as_real view_as_complex real imag _reshape_alias _conj conj_physical select_backward slice_backward
+    diagonal_backward
     """.split()
 )
 

@@ -16,22 +16,27 @@ import numpy as np
 from gradverify import probes, rounding
 from gradverify.directions import Direction, scales_of
 from gradverify.errors import AdapterError, Unsupported
+from gradverify.faint import FAR, doubtful, narrowed
 from gradverify.oracles._ladder import NOTHING, Slopes
 from gradverify.oracles._line import NEAR, NEAREST, Line
 from gradverify.oracles.complex_step import ComplexStep
 from gradverify.oracles.finite_differences import FiniteDifferences
 from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
+from gradverify.points import beside
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.stacking import Stacked
 from gradverify.symmetric import NOTE, over_symmetric
 from gradverify.tally import Columns, any_outside, compact, largest, outside
+from gradverify.tolerances import going_on
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
 
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
+HULL = 8.0  #: widths of the interval of the one-sided slopes that a choice at ties may be beside it
+BEHIND = 4.0  #: times what the derivative of an iteration still moves if it goes on
 STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
-CONVENTIONS = ("second", "zero", "split")  #: at ties and kinks, after "first"
+CONVENTIONS = ("second", "zero", "split", "all")  #: at ties and kinks, after "first"
 WORST, RANDOM = 24, 8  #: how many differing entries are looked at one by one
 FEW = 3  #: so many where the trace met no kink, or another primal has already shown that the oracle is right
 SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences of every entry may cost
@@ -105,11 +110,14 @@ class Consultation:
         self.differences = FiniteDifferences()
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
+        self._further: Gradients | None = None  #: the gradients where the implementation's iterations go on
+        self.stopped: dict[str, float] = {}  #: primal -> the tolerance that its gradient is known to, of an iteration
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
         self.symmetric: set[str] = set()  #: primals whose gradient is that over symmetric matrices
         self.meant = False  #: a surrogate stops gradients on purpose: differences know nothing of that
+        self._jumps: dict[str, Array] = {}  #: entries whose derivative is another within one rounding of the inputs
         self._oracle_was_right = False  #: differences have sided with the autodiff against the implementation
 
     def settle(self) -> list[Measurement]:
@@ -209,7 +217,7 @@ class Consultation:
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )
-                return self._tie_broken(tangent, said)
+                return self._tie_broken(tangent, said) or self._right_beside(said, slopes)
             for k in self.names:
                 answers[k].oracle = f"{named}+finite-differences"
         return True
@@ -256,6 +264,30 @@ class Consultation:
         if agreed:
             self.disagreements.pop()
         return agreed
+
+    def _right_beside(self, said: float, slopes: Slopes) -> bool:
+        """At ties a choice for each is linear, the function is not: the autodiff is confirmed where nothing is tied.
+
+        Its slope at the ties must be near the one-sided ones all the same.
+        """
+        if self.autodiff is None or not self.autodiff.kinks or not self._traced or not slopes.kink[0]:
+            return False
+        low, high = min(float(slopes.lower[0]), 0.0), max(float(slopes.upper[0]), 0.0)
+        margin = HULL * (float(slopes.upper[0]) - float(slopes.lower[0]))
+        if not low - margin <= said <= high + margin:
+            return False
+        there = beside(self.case, rng_for(self.seed, self.case.name, "beside"), f"{self.case.name}, beside")
+        other = Consultation(
+            self.adapter, replace(there, upstream=self.case.upstream), self.got, measured=self.rounding,
+            gradients=self.gradients, eps=self.eps, level="quick", oracles=self.oracles, seed=self.seed,
+        )  # fmt: skip
+        try:
+            confirmed = other._autodiff() is not None and other.autodiff is not None and not other.autodiff.kinks
+        except AdapterError:
+            return False
+        if confirmed:
+            self.disagreements.pop()
+        return confirmed
 
     def _complex(self) -> dict[str, Answer] | None:
         oracle = ComplexStep()
@@ -324,8 +356,30 @@ class Consultation:
             return self._measurement(name, answer, 0.0)
         allowance = rounding.floor_of(self.eps[name]) * largest(answer.estimate.value) + self._underflow(name)
         if not self._differs(name, answer, allowance):
-            return self._measurement(name, answer, allowance)
+            return self._measurement(name, *self._faint(name, answer, allowance))
         return self._measurement(name, *self._explained(name, answer, allowance))
+
+    def _faint(self, name: str, answer: Answer, allowance: Array | float) -> tuple[Answer, Array | float]:
+        """The allowance where entries far below the largest are off: only as much as their own rounding."""
+        want = answer.estimate.value
+        if self.autodiff is None or self.autodiff.kinks or self.autodiff.thresholds or not self._traced:
+            return answer, allowance
+        part, least = max(self.eps[name], self.forward.eps) ** 0.25, FAR * self._underflow(name)
+        which = doubtful(self.got[name], want, part, least)
+        if which is None or name in self.missing:
+            return answer, allowance
+        if self._autodiff_spread is None:
+            self._autodiff_spread = self._spread_of_autodiff(rounding.RUNS)
+        own, theirs = self.rounding(name), self._autodiff_spread.get(name)
+        floor = rounding.floor_of(self.eps[name]) * largest(self.got[name])
+        if theirs is None or theirs.shape != want.shape or not np.any(own > floor):
+            return answer, allowance  # nothing was measured
+        gap = np.abs(self.got[name] - want)
+        narrow = narrowed(allowance, which, gap, want, np.maximum(own - floor, 0.0) + theirs, self.eps[name])
+        error = np.where(narrow < allowance, 0.0, answer.estimate.error)
+        if not np.any(narrow < allowance):
+            return answer, allowance
+        return replace(answer, estimate=replace(answer.estimate, error=error)), narrow
 
     def _explained(self, name: str, answer: Answer, allowance: Array | float) -> tuple[Answer, Array | float]:
         """What may stand behind a difference, the cheapest first; what is left is looked at entry by entry."""
@@ -334,8 +388,8 @@ class Consultation:
         hopeless = self._beyond_rounding(name, *first, gap)
         if not hopeless:
             answer, allowance = self._with_rounding(name, answer, allowance, gap)
-        if self.autodiff is not None and self.autodiff.stops and self._differs(name, answer, allowance):
-            answer = self._stopped_early(name, answer, self.autodiff.stops)
+        if self.autodiff is not None and self.autodiff.thresholds and self._differs(name, answer, allowance):
+            answer = self._stopped_early(name, answer, self.autodiff)
         if self.autodiff is not None and self.autodiff.epsilons and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
@@ -381,18 +435,45 @@ class Consultation:
         least = np.finfo(kind).smallest_subnormal if kind is np.float16 else np.finfo(kind).tiny
         return 16.0 * float(least) * (1.0 + float(np.max(np.abs(self.forward.weights), initial=0.0)))
 
-    def _stopped_early(self, name: str, answer: Answer, tolerance: float) -> Answer:
+    def _stopped_early(self, name: str, answer: Answer, autodiff: Autodiff) -> Answer:
         """An iteration that stops at a tolerance has a derivative only to about that tolerance (Gilbert 1992).
 
         J. C. Gilbert, "Automatic differentiation and iterative processes", Optim. Methods Softw. 1 (1992): the
-        derivative of the iterates converges like the iterates, one factor of the number of steps behind.
+        derivative of the iterates converges like the iterates, one factor of the number of steps behind. How far it
+        still was from its limit shows where the iteration goes on for longer. The backward may iterate, too.
         """
-        size = float(np.max(np.abs(answer.estimate.value), initial=0.0))
-        error = answer.estimate.error + STEPS_BEHIND * tolerance * (size + self._natural(name))
+        tolerance, size = autodiff.stops or autodiff.thresholds, largest(answer.estimate.value)
+        moved, own = self._gone_on(name, answer), self._own_gone_on(name)
+        doubt = BEHIND * (moved or 0.0) + BEHIND * (own or 0.0)
+        if moved is None:
+            doubt += STEPS_BEHIND * autodiff.stops * (size + self._natural(name))
+        elif own is None and moved > 0:
+            doubt += STEPS_BEHIND * autodiff.stops * size
+        if doubt == 0:
+            return answer
         note = f"the forward stops at a tolerance of {tolerance:g}: its derivative is known no better"
-        return Answer(
-            replace(answer.estimate, error=error), answer.oracle, answer.lower, answer.upper, [*answer.notes, note]
-        )
+        estimate = replace(answer.estimate, error=answer.estimate.error + doubt)
+        self.stopped[name] = tolerance
+        return Answer(estimate, answer.oracle, answer.lower, answer.upper, [*answer.notes, note])
+
+    def _gone_on(self, name: str, answer: Answer) -> float | None:
+        """How far the gradient still moves where the iteration does not stop yet; None where it cannot go on."""
+        try:
+            further = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, tighter=True)
+        except Unsupported:
+            return None
+        moved = np.abs(further.gradients[name].value - answer.estimate.value)
+        return float(np.max(moved, initial=0.0)) if np.all(np.isfinite(moved)) else None
+
+    def _own_gone_on(self, name: str) -> float | None:
+        """How far the implementation's own gradient still moves; None where it cannot be made to go on."""
+        if self._further is None:
+            self._further = going_on(self.gradients, self.case) or {}
+        further, got = self._further.get(name), self.got[name]
+        if further is None or np.shape(further) != got.shape:
+            return None
+        moved = np.abs(np.asarray(further, dtype=float) - got)
+        return float(np.max(moved, initial=0.0)) if np.all(np.isfinite(moved)) else None
 
     def _without_epsilon(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
         """log(p + 1e-7) differentiated as log(p): the loss that is meant, if the gradient is exactly that of it."""
@@ -433,7 +514,8 @@ class Consultation:
         spread = self._autodiff_spread.get(name)
         if spread is None or spread.shape != answer.estimate.error.shape:
             return answer
-        estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, spread))
+        self._jumps[name] = np.isnan(spread)
+        estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, np.nan_to_num(spread, nan=0.0)))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
 
     def _borderline(self, name: str, answer: Answer, allowance: Array | float) -> bool:
@@ -498,6 +580,7 @@ class Consultation:
         order = np.argsort(-np.nan_to_num(gaps, nan=np.inf))
         rng = rng_for(self.seed, self.case.name, name, "entries")
         sure = self.autodiff is not None and (self._oracle_was_right or (self._traced and not self.autodiff.kinks))
+        sure = sure and not (name in self._jumps and self._jumps[name].any())
         few = 1 if self.dear else FEW
         worst = min(few if sure else WORST, max(1, int(SECONDS[self.level] / 4 / 40 / max(self.forward.cost(), 1e-9))))
         picked, rest = where[order[:worst]], where[order[worst:]]
@@ -516,9 +599,10 @@ class Consultation:
         got, want = self.got[name].ravel(), answer.estimate
         gaps = np.abs(got[picked].astype(float) - want.value.ravel()[picked])
         reference = np.where(np.isfinite(gaps) & (gaps > 0), gaps, self._size(name))
-        # a trace that met no tie knows that the kink is beside the point, however near
+        # a trace that met no tie knows that the kink is beside the point, if it is not within its rounding
         exact = self.autodiff is not None and self._traced and not self.autodiff.kinks
-        if exact and len(picked) <= FEW and self._met(name, want.value, picked, gaps):
+        jumps = self._jumps.get(name, np.zeros(want.value.shape, bool))
+        if exact and not jumps.any() and len(picked) <= FEW and self._met(name, want.value, picked, gaps):
             return replace(answer, oracle=_confirmed(answer.oracle)), False
         only_differences = answer.oracle == "finite-differences"
         found = self.differences.against(
@@ -532,7 +616,8 @@ class Consultation:
         natural = self._natural(name)
         cleared, notes, kinks = True, list(answer.notes), 0
         for row, i in enumerate(picked):
-            _merge(found, row, int(i), (value, error, lower, upper), kinks_count=not exact, natural=natural)
+            counts = not exact or bool(jumps.flat[i])
+            _merge(found, row, int(i), (value, error, lower, upper), kinks_count=counts, natural=natural)
             kinks += int(upper[i] > lower[i])
             inside = lower[i] - allowed[i] <= got[i] <= upper[i] + allowed[i] and upper[i] > lower[i]
             cleared &= bool(inside or abs(got[i] - value[i]) <= error[i] + allowed[i])
@@ -574,7 +659,7 @@ class Consultation:
             rounding=allowance,
             scale=natural if name not in self.missing and self._is_zero(name, answer) else 0.0,
             natural=natural,
-            ask=max(self.eps[name], self.forward.eps) ** 0.25,
+            ask=max(self.eps[name], self.forward.eps, self.stopped.get(name, 0.0)) ** 0.25,
             lower=answer.lower,
             upper=answer.upper,
             why=why,

@@ -88,11 +88,11 @@ def _spacing(dtype: np.dtype[Any]) -> float:
     return min(float(np.finfo(dtype).eps), Noisy.coarsest) * Noisy.amplitude
 
 
-def perturb(x: Array) -> None:
+def perturb(x: Array, rng: np.random.Generator | None = None) -> None:
     """One random rounding of every entry, in place."""
     if x.dtype.kind in "fc" and x.size:
         eps = _spacing(x.dtype)
-        x *= (1.0 + eps * Noisy.rng.uniform(-1, 1, x.shape)).astype(x.real.dtype)
+        x *= (1.0 + eps * (rng or Noisy.rng).uniform(-1, 1, x.shape)).astype(x.real.dtype)
 
 
 def _noisy(result: Any) -> Any:
@@ -222,7 +222,10 @@ def of_forward(forward: Forward, rng: np.random.Generator) -> float:
 def of_oracle(
     gradients: Callable[[Case], Mapping[str, Estimate]], case: Case, rng: np.random.Generator, runs: int = RUNS
 ) -> dict[str, Array]:
-    """Absolute rounding of an autodiff's gradients, by running it with random rounding; empty where that fails."""
+    """Absolute rounding of an autodiff's gradients, by running it with random rounding; empty where that fails.
+
+    NaN where it jumps: the derivative is not the same within one rounding of the inputs.
+    """
     try:
         with quiet():
             base = gradients(case)
@@ -237,7 +240,7 @@ def of_oracle(
         return {}
     limits = {k: np.sqrt(np.finfo(float).eps) * np.max(np.abs(base[k].value), initial=0.0) for k in spread}
     # a spread as large as the square root of eps is a comparison that flipped, not rounding
-    return {k: COVER * np.where(s > limits[k], 0.0, s) for k, s in spread.items()}
+    return {k: COVER * np.where(s > limits[k], np.nan, s) for k, s in spread.items()}
 
 
 def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: float) -> Array:
@@ -255,18 +258,18 @@ def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: floa
 
 
 def _jittered(case: Case, framework: str) -> Case:
-    """The case with its float inputs rounded at random; NumPy arrays as ``Noisy``."""
+    """The case with its float inputs and its upstream rounded at random; NumPy arrays as ``Noisy``."""
 
-    def move(x: Any) -> Any:
+    def move(x: Any, rng: np.random.Generator | None = None) -> Any:
         if not isinstance(x, np.ndarray) or not differentiable(x):
             return x
         copy = np.array(x, copy=True, order="K")
-        perturb(copy)
+        perturb(copy, rng)
         return copy if framework == "torch" else copy.view(Noisy)
 
     moved = case.at({k: move(v) for k, v in case.primals.items()})
-    if framework == "torch" or case.upstream is None:
+    if case.upstream is None:
         return moved
-    # exact, but what backward computes of the upstream and of numbers that are no primals rounds, too
-    shown = {k: np.array(v).view(Noisy) if differentiable(v) else v for k, v in leaves(case.upstream).items()}
-    return replace(moved, upstream=like(case.upstream, shown))
+    apart = Noisy.rng.spawn(1)[0]  # what the operations draw does not depend on the upstream
+    above = {k: move(v, apart) for k, v in leaves(case.upstream).items()}
+    return replace(moved, upstream=like(case.upstream, above))

@@ -18,6 +18,7 @@ import numpy as np
 from gradverify import directions
 from gradverify.directions import Direction
 from gradverify.errors import AdapterError
+from gradverify.tally import norm
 from gradverify.types import Adapter, Array, Arrays, Case, Out, differentiable, leaves
 
 
@@ -217,8 +218,8 @@ class Forward:
 
     def noise_of(self, value: Array) -> float:
         """Absolute rounding of <upstream, value> when every output carries an ulp of its own, or the known noise."""
-        rounding = self.eps * _norm(self.weights * value)
-        return max(rounding, self.noise * _norm(self.weights)) if self.noise else rounding
+        rounding = self.eps * norm(self.weights * value)
+        return max(rounding, self.noise * norm(self.weights)) if self.noise else rounding
 
     def moved(self, tangent: Mapping[str, Array], t: float) -> dict[str, Array]:
         """The primals at base + t * tangent, in arrays of their own."""
@@ -270,11 +271,6 @@ def _read_only(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _norm(vector: Array) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.sqrt(np.vdot(vector, vector).real))
 
 
 def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:

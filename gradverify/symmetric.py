@@ -13,7 +13,7 @@ import numpy as np
 from gradverify.types import Array, Estimate
 
 NOTE = "forward reads one triangle of {0}, which is symmetric: the gradient is the one for symmetric changes of {0}"
-SYMMETRIC = 1e-12  #: relative, what rounding leaves of the symmetry of X X^T
+ROUNDINGS = 64.0  #: of the largest entry, what is left of the symmetry of X X^T
 
 
 def is_symmetric(matrix: Array) -> bool:
@@ -21,7 +21,8 @@ def is_symmetric(matrix: Array) -> bool:
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] < 2:
         return False
     size = float(np.max(np.abs(matrix), initial=0.0))
-    return bool(np.max(np.abs(matrix - np.swapaxes(matrix, -1, -2)), initial=0.0) <= SYMMETRIC * size)
+    within = ROUNDINGS * float(np.finfo(matrix.dtype).eps) * size
+    return bool(np.max(np.abs(matrix - np.swapaxes(matrix, -1, -2)), initial=0.0) <= within)
 
 
 def over_symmetric(matrix: Array, derivative: Estimate) -> Estimate | None:

@@ -210,5 +210,11 @@ def largest(array: Array) -> float:
     return found
 
 
+def norm(vector: Array) -> float:
+    """Euclidean length of a flat array."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.vdot(vector, vector).real))
+
+
 def _is_complex(*arrays: Array) -> bool:
     return any(a.dtype.kind == "c" for a in arrays)

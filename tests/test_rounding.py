@@ -236,3 +236,11 @@ def test_bfloat16_is_judged_to_its_two_digits(factor, verdict):
     x = np.random.default_rng(1).standard_normal((4, 5))
     report = gv.verify(Scaled, {"x": x}, dtype="bfloat16", level="quick", checks=[VALUE])
     assert report.verdict == verdict, value(report).why
+
+
+def test_random_rounding_leaves_whole_exponents_whole():
+    torch = pytest.importorskip("torch")
+    from gradverify._torch_noise import TorchNoise
+
+    with TorchNoise(0, 1.0):
+        assert all(float(torch.tensor(2.0, dtype=torch.float64)) == 2 for _ in range(9))

@@ -8,7 +8,8 @@ from itertools import islice
 
 import numpy as np
 
-from gradverify.causes._tools import Pair, candidates, number, proportional
+from gradverify.causes._pair import Pair, proportional
+from gradverify.causes._tools import candidates, number
 from gradverify.types import Array, Evidence, leaves
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gradverify.causes._tools import Pair, pair, pairs, proportional
+from gradverify.causes._pair import Pair, proportional
+from gradverify.causes._tools import pair, pairs
 from gradverify.types import Array, Cause, Evidence, Measurement
 
 #: between hypotheses that explain the same gradients the simpler one comes first; so much is taken off the others

@@ -7,7 +7,8 @@ from itertools import combinations, product
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, batch_sizes, experiment, pair, pairs
+from gradverify.causes._pair import Pair
+from gradverify.causes._tools import batch_sizes, experiment, pair, pairs
 from gradverify.causes._what_if import played_through
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, experiment, float_primals, pair
+from gradverify.causes._pair import Pair
+from gradverify.causes._tools import experiment, float_primals, pair
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
 
 STEP, SHARE = 1e-6, 0.02  #: relative, to see whether the error jitters: its second difference against the error

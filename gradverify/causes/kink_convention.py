@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, experiment, pair
+from gradverify.causes._pair import Pair
+from gradverify.causes._tools import experiment, pair
 from gradverify.types import Array, Cause, Evidence, Measurement
 
 BESIDE = 1e-4  #: of the largest entry, as far as the zeros are moved

@@ -7,7 +7,8 @@ import re
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, pair, pairs
+from gradverify.causes._pair import Pair
+from gradverify.causes._tools import pair, pairs
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, elsewhere, pair
+from gradverify.causes._pair import Pair
+from gradverify.causes._tools import elsewhere, pair
 from gradverify.causes._what_if import played_through
 from gradverify.types import Cause, Evidence, Measurement
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import experiment, pair, proportional
+from gradverify.causes._pair import proportional
+from gradverify.causes._tools import experiment, pair
 from gradverify.types import Cause, Evidence, Measurement
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradverify import registry
-from gradverify.causes._tools import Pair, candidates, pair
+from gradverify.causes._pair import Pair
+from gradverify.causes._tools import candidates, pair
 from gradverify.causes._what_if import played_through
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves
 

@@ -29,6 +29,7 @@ class Autodiff:
     notes: tuple[str, ...] = ()
     stops: float = 0.0  #: an iteration inside the forward stops at this tolerance
     epsilons: bool = False  #: a logarithm of x + epsilon may be meant as one of x
+    thresholds: float = 0.0  #: the same, or a mask that compares with it
 
 
 @oracle("torch-autograd")
@@ -63,11 +64,12 @@ class TorchAutograd:
         ties: str = "first",
         bend: tuple[int, str] | None = None,
         without_epsilon: bool = False,
+        tighter: bool = False,
     ) -> Autodiff:
         """Gradients of <upstream, forward> at ``case`` in float64. Raises Unsupported with what escaped.
 
         plain  the forward's ordinary value there, which the traced one must equal
-        without_epsilon  see ``gradverify.tracing.trace``
+        without_epsilon, tighter  see ``gradverify.tracing.trace``: then the value is another one
         """
         if getattr(adapter, "framework", "numpy") == "torch":
             return _torch(adapter, case, plain)
@@ -76,7 +78,7 @@ class TorchAutograd:
         with quiet():
             traced = trace(
                 _call(adapter), case.primals, case.constants, ties=ties, bend=bend, without_epsilon=without_epsilon,
-                expect=None if without_epsilon else plain,
+                tighter=tighter, expect=None if without_epsilon or tighter else plain,
             )  # fmt: skip
             found = traced.vjp(like(plain, {k: np.asarray(v, dtype=float) for k, v in leaves(_upstream(case)).items()}))
         return Autodiff(
@@ -86,6 +88,7 @@ class TorchAutograd:
             notes=tuple(traced.notes),
             stops=traced.stops,
             epsilons=traced.epsilons,
+            thresholds=traced.thresholds,
         )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.errors import UsageError
-from gradverify.tracing import functions, linalg, methods, movement, patching, reductions
+from gradverify.tracing import functions, linalg, methods, movement, patching, reductions, tolerances
 from gradverify.tracing.agreement import require_agreement
 from gradverify.tracing.array import TracedArray, each_plain, holds_traced, stacked, tensor, wrap
 from gradverify.tracing.bend import KINDS
@@ -37,7 +37,7 @@ from gradverify.types import Array, Arrays, Out, like
 
 __all__ = ["KINDS", "TIES", "Escaped", "Trace", "TracedArray", "trace"]
 
-FAMILIES = (patching, functions, linalg, methods, movement, reductions)  # importing them fills the tables
+FAMILIES = (patching, functions, linalg, methods, movement, reductions, tolerances)  # importing them fills the tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class Trace:
     kinks  where the point lies exactly on a kink or tie: "maximum: 3 ties", "abs at 0: 1 entries"
     nodes  the nonlinear nodes in order of execution: "tanh #0", "exp #0", "tanh #1"; ``bend`` counts them from 0
     stops  the tolerance that an iteration inside stops at (a scalar was compared with it), 0 where there is none
+    thresholds  the same where arrays are compared with it as well, which may be masks and no iterations
     notes  what was done otherwise than asked: down-casts that were not rounded, primals that ``out`` does not use
     network  upstream -> the recorded graph, on which bugs of backward can be played through (``whatif``)
     """
@@ -63,6 +64,7 @@ class Trace:
     notes: tuple[str, ...]
     stops: float = 0.0
     epsilons: bool = False
+    thresholds: float = 0.0
     network: Callable[[Out], Network]
 
 
@@ -78,6 +80,7 @@ def trace(
     expect: Out | None = None,
     explain: bool = False,
     without_epsilon: bool = False,
+    tighter: bool = False,
 ) -> Trace:
     """Run ``call(primals, constants)`` on traced arrays.
 
@@ -85,6 +88,7 @@ def trace(
             float32 inside the forward do not round. So the result is the float64 truth at the rounded inputs
     ties    who gets the gradient at an exact tie: see ``tape.TIES``
     bend    (index of a node, one of ``KINDS``): the same value with another derivative at that node
+    tighter  an iteration that stops at a tolerance goes on to a smaller one
     without_epsilon  log(x + 1e-7) is differentiated as log(x), which keeps its zeros in mind and means the latter
     pick    takes the output out of what ``call`` returns; by default the first of a tuple
     expect  the plain forward's output: the traced one must agree, see ``agreement``
@@ -96,7 +100,8 @@ def trace(
         raise UsageError(f"ties={ties!r}: one of {', '.join(TIES)}")
     if bend is not None and bend[1] not in KINDS:
         raise UsageError(f"bend={bend!r}: the kinds are {', '.join(KINDS)}")
-    tape = Tape(dtype=dtype, ties=ties, bend=bend, explain=explain, without_epsilon=without_epsilon)
+    tape = Tape(dtype=dtype, ties=ties, bend=bend, explain=explain, without_epsilon=without_epsilon,
+                tighter=tighter)  # fmt: skip
     leaves: dict[str, Tensor] = {}
     given: dict[str, Any] = {}
     with active(tape), torch.enable_grad():
@@ -132,6 +137,7 @@ def trace(
         notes=(*tape.notes, *graph.unused()),
         stops=tape.stops,
         epsilons=tape.epsilons,
+        thresholds=tape.thresholds,
         network=lambda upstream: graph.network(upstream, tape.marks or ()),
     )
     if bend is not None and bend[0] >= len(tape.nodes):

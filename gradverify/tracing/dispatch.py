@@ -118,6 +118,8 @@ def traced_call(ufunc: Any, inputs: tuple[Any, ...], kwargs: dict[str, Any], whe
             remember(name, inputs, tensors, result)
             if name == "add":
                 tape().note_epsilon(inputs, tensors, result)
+            elif name == "multiply" and result.ndim == 0:
+                tape().note_factor(inputs, result)
     return wrap(result, np.dtype(dtype) if dtype is not None else dtype_of(*inputs))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.tables import UFUNCS
 from gradverify.tracing.tape import tape
+from gradverify.tracing.tolerances import tightened
 from gradverify.types import Array
 
 
@@ -44,6 +45,8 @@ def maximum(a: Tensor, b: Tensor, name: str = "maximum", sign: float = 1.0) -> T
         result = torch.where(tie, (a + b) / 2, result)
     elif convention == "zero":
         result = torch.where(tie, a.detach(), result)
+    elif convention == "all":
+        result = torch.where(tie & torch.isfinite(a), a + (b - b.detach()), result)
     nan = torch.isnan(a) | torch.isnan(b)
     return torch.where(nan, a + b, result) if bool(nan.any()) else result
 
@@ -63,7 +66,7 @@ def fmin(a: Tensor, b: Tensor) -> Tensor:
 
 
 def absolute(x: Tensor) -> Tensor:
-    """|x|, with abs'(0) = 1, -1, 0, 0 for ties first, second, split, zero."""
+    """|x|, with abs'(0) = 1, -1, 0, 0 for ties first, second, and else."""
     zero = x.detach() == 0
     slope = torch.sign(x.detach())
     if bool(zero.any()):
@@ -226,7 +229,6 @@ STEPS: dict[str, Any] = {
     "floor_divide": lambda x, y: x / y == np.floor(x / y),
 }
 
-SMALL = 1e-3  #: a scalar compared with less decides when an iteration stops
 COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
 }  # fmt: skip
@@ -240,9 +242,7 @@ def compared(name: str, a: Any, b: Any, plain: Array) -> Array:
 
     if holds_numbers(a) and holds_numbers(b):
         left, right = torch.broadcast_tensors(tensor(a), tensor(b))
-        if left.ndim == 0 and is_traced(a) != is_traced(b):
-            bound = float(b if is_traced(a) else a)
-            tape().stops = max(tape().stops, bound if 0 < bound <= SMALL else 0.0)
+        plain = tightened(name, a, b, plain)
         tie = left.detach() == right.detach()
         if bool(tie.any()):
             other = b if is_traced(a) else a

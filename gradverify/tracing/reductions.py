@@ -99,6 +99,9 @@ def extremum(sign: float, name: str) -> Callable[[Tensor], Tensor]:
         first = x.gather(-1, index)[..., 0]
         if convention == "zero":
             return torch.where(many, first.detach(), first)
+        if convention == "all":
+            whole = torch.where(at & torch.isfinite(x), x - x.detach(), 0.0)
+            return torch.where(many, first.detach() + whole.sum(-1), first)
         shares = torch.where(at, x, 0.0).sum(-1) / at.sum(-1)
         return torch.where(many, shares, first)
 
@@ -347,8 +350,8 @@ def jump_gap(name: str, a: TracedArray, tie: Any, index: Any, axis: Any) -> None
 table({"argmax": choosing(np.argmax, "argmax"), "argmin": choosing(np.argmin, "argmin")})
 
 #: functions with plain results, that NumPy itself computes on the values
-PLAIN_FUNCTIONS = """argsort argpartition nonzero flatnonzero argwhere count_nonzero searchsorted digitize isclose
-allclose array_equal array_equiv any all isin shape ndim size iscomplexobj isrealobj isneginf isposinf array_repr
+PLAIN_FUNCTIONS = """argsort argpartition nonzero flatnonzero argwhere count_nonzero searchsorted digitize array_equal
+array_equiv any all isin shape ndim size iscomplexobj isrealobj isneginf isposinf array_repr
 array_str array2string isreal iscomplex lexsort nanargmax nanargmin"""
 
 

@@ -563,3 +563,62 @@ def relu_net_many(rng, bug):
     z = W @ x
     W[:20] -= np.outer(z[:20] - 1e-6 * rng.choice([-1, 1], 20), x) / (x @ x)
     return (forward, backward), {"x": x, "W": W}
+
+
+def _pooled(of, k=3, stride=2):
+    """Overlapping windows; the gradient goes to the first, the last, all or a share of each of the largest."""
+
+    def windows(x):
+        n, m = ((s - k) // stride + 1 for s in x.shape)
+        return [
+            (i, j, np.s_[i * stride : i * stride + k, j * stride : j * stride + k]) for i in range(n) for j in range(m)
+        ]
+
+    def forward(x):
+        out = np.zeros(((x.shape[0] - k) // stride + 1, (x.shape[1] - k) // stride + 1))
+        for i, j, w in windows(x):
+            out[i, j] = x[w].max()
+        return out, x
+
+    def backward(dout, x):
+        dx = np.zeros_like(x)
+        for i, j, w in windows(x):
+            dx[w] += dout[i, j] * of(x[w])
+        return dx
+
+    return forward, backward
+
+
+def _one_hot(window, at):
+    mask = np.zeros(window.size)
+    mask[at] = 1
+    return mask.reshape(window.shape)
+
+
+def _largest(window):
+    return (window == window.max()) * 1.0
+
+
+OF = {
+    "first": lambda w: _one_hot(w, w.argmax()),
+    "last": lambda w: _one_hot(w, w.size - 1 - w.ravel()[::-1].argmax()),
+    "all": _largest,
+    "share": lambda w: _largest(w) / _largest(w).sum(),
+    "twice": lambda w: 2 * _one_hot(w, w.argmax()) - (_largest(w).sum() == 1) * _largest(w),
+}
+
+
+def _tied(rng):
+    return {"x": np.maximum(np.round(2 * rng.standard_normal((9, 7))) / 2, 0)}
+
+
+for _of in ("first", "last", "all", "share"):
+    item(
+        f"overlapping_windows_of_ties_{_of}",
+        why=f"relu zeros and rounded numbers tie; {_of}: a convention",
+        truth="reason: a choice at each tie",
+    )(lambda rng, of=_of: (_pooled(OF[of]), _tied(rng)))
+item(
+    "overlapping_windows_of_ties_twice", expect="fail", twin="kinks.overlapping_windows_of_ties_first", truth="kink",
+    why="the first of several largest gets twice the gradient",
+)(lambda rng: (_pooled(OF["twice"]), _tied(rng)))  # fmt: skip

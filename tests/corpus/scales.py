@@ -233,3 +233,40 @@ def big_dot(rng, bug):
         return dw
 
     return (forward, backward), {"w": rng.standard_normal(20000)}, {"constants": {"x": rng.standard_normal(20000)}}
+
+
+@twins(
+    "entries_of_all_sizes",
+    why="1e-8 beside 1e8: each entry of an elementwise function has all its digits",
+    bugs={
+        "faintest-lost": "the smallest entry is zeroed",
+        "faintest-doubled": "the smallest entry is doubled",
+        "faintest-permille": "the smallest entry is off by a thousandth",
+    },
+    truth=lambda p, u: {"x": 2 * u * p["x"]},
+    differs="an entry far below the largest, which the soundness test does not look at",
+)
+def entries_of_all_sizes(rng, bug):
+    factor = {"": 1, "faintest-lost": 0, "faintest-doubled": 2, "faintest-permille": 1.001}[bug]
+
+    def backward(d, x):
+        return 2 * d * x * np.where(np.abs(x) == np.abs(x).min(), factor, 1)
+
+    return (lambda x: (np.sum(x**2), x), backward), {"x": np.array([1e8, 1.0, 1e-8, 3e7, -2e-8, 0.5])}
+
+
+@twins(
+    "sigmoid_tails",
+    why="s (1 - s) at -38 is 3e-17: it cancels at the other end only",
+    bugs={"flushed": "what is below 1e-16 is taken for zero"},
+    truth=lambda p, u: {"x": u * np.exp(-np.abs(p["x"])) / (1 + np.exp(-np.abs(p["x"]))) ** 2},
+    differs="an entry far below the largest, which the soundness test does not look at",
+)
+def sigmoid_tails(rng, bug):
+    def forward(x):
+        s = 1 / (1 + np.exp(-x))
+        return s, s
+
+    return (forward, lambda d, s: d * (s * (1 - s)) * (s > (1e-16 if bug else 0))), {
+        "x": np.array([-40.0, -38.0, 0.3, 3.0])
+    }

@@ -16,21 +16,26 @@ def grad(f, x, **options):
 
 
 CONVENTIONS = {
-    "maximum(0, x)": (lambda x: np.maximum(0, x), [0.0], {"first": [0], "second": [1], "split": [0.5], "zero": [0]}),
-    "maximum(x, 0)": (lambda x: np.maximum(x, 0), [0.0], {"first": [1], "second": [0], "split": [0.5], "zero": [0]}),
-    "minimum": (lambda x: np.minimum(x, 1), [1.0], {"first": [1], "second": [0], "split": [0.5], "zero": [0]}),
-    "abs": (np.abs, [0.0], {"first": [1], "second": [-1], "split": [0], "zero": [0]}),
+    "maximum(0, x)": (lambda x: np.maximum(0, x), [0.0], {
+        "first": [0], "second": [1], "split": [0.5], "zero": [0], "all": [1]}),
+    "maximum(x, 0)": (lambda x: np.maximum(x, 0), [0.0], {
+        "first": [1], "second": [0], "split": [0.5], "zero": [0], "all": [1]}),
+    "minimum": (lambda x: np.minimum(x, 1), [1.0], {
+        "first": [1], "second": [0], "split": [0.5], "zero": [0], "all": [1]}),
+    "abs": (np.abs, [0.0], {"first": [1], "second": [-1], "split": [0], "zero": [0], "all": [0]}),
     "max": (np.max, [1, 2, 2, 2], {
-        "first": [0, 1, 0, 0], "second": [0, 0, 0, 1], "split": [0, 1 / 3, 1 / 3, 1 / 3], "zero": [0] * 4}),
+        "first": [0, 1, 0, 0], "second": [0, 0, 0, 1], "split": [0, 1 / 3, 1 / 3, 1 / 3], "zero": [0] * 4,
+        "all": [0, 1, 1, 1]}),
     "min over an axis": (lambda x: x.min(axis=1), [[1, 1], [0, 3]], {
         "first": [[1, 0], [1, 0]], "second": [[0, 1], [1, 0]], "split": [[0.5, 0.5], [1, 0]],
-        "zero": [[0, 0], [1, 0]]}),
+        "zero": [[0, 0], [1, 0]], "all": [[1, 1], [1, 0]]}),
     "clip": (lambda x: np.clip(x, 0, 1), [0.0, 0.5, 1.0, 2.0], {
-        "first": [1, 1, 1, 0], "second": [0, 1, 0, 0], "split": [0.5, 1, 0.5, 0], "zero": [0, 1, 0, 0]}),
+        "first": [1, 1, 1, 0], "second": [0, 1, 0, 0], "split": [0.5, 1, 0.5, 0], "zero": [0, 1, 0, 0],
+        "all": [1, 1, 1, 0]}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("ties", ["first", "second", "split", "zero"])
+@pytest.mark.parametrize("ties", ["first", "second", "split", "zero", "all"])
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_the_convention_at_a_tie_is_the_callers(name, ties):
     f, x, want = CONVENTIONS[name]

@@ -1,0 +1,43 @@
+"""Entries far below the largest of their tensor: 1e-8 beside 1e8.
+
+What is always allowed is a part of the largest entry. An entry that is smaller than that could be anything, though in
+elementwise code each has all its digits. Where such an entry is off by more than a pass may mean, its own rounding is
+measured, and the oracle's; what these do not explain by far is no rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify.directions import blocks
+from gradverify.types import Array
+
+FAR = 32.0  #: times the measured roundings that a difference must exceed to be none of them
+OWN = 64.0  #: roundings of the entry itself that are always allowed
+
+
+def doubtful(got: Array, want: Array, part: float, least: float) -> Array | None:
+    """Where entries are off by more than ``part`` of themselves and ``least``; None where none is.
+
+    A trace of a number is allowed for zero.
+    """
+    found = None
+    g, w = got.reshape(-1), want.reshape(-1)
+    for block in blocks(g.size):
+        with np.errstate(all="ignore"):
+            gap, size = np.abs(g[block] - w[block]), np.abs(w[block])
+            off = np.isfinite(gap) & (size > 0) & (gap > part * size) & (gap > least)
+        if off.any():
+            found = np.zeros(g.size, bool) if found is None else found
+            found[block] = off
+    return None if found is None else found.reshape(want.shape)
+
+
+def narrowed(allowance: Array | float, which: Array, gap: Array, want: Array, rounding: Array, eps: float) -> Array:
+    """The allowance, cut down at those of the doubtful entries that no rounding explains."""
+    wide = np.array(np.broadcast_to(np.asarray(allowance, dtype=float), want.shape))
+    with np.errstate(invalid="ignore"):
+        narrow = FAR * rounding + OWN * eps * np.abs(want)
+        wrong = which & (gap > narrow)  # an unknown rounding explains all
+    wide[wrong] = narrow[wrong]
+    return wide
