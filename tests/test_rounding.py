@@ -214,3 +214,16 @@ def test_bfloat16_is_judged_to_its_two_digits(factor, verdict):
     x = np.random.default_rng(1).standard_normal((4, 5))
     report = gv.verify(Scaled, {"x": x}, dtype="bfloat16", level="quick", checks=[VALUE])
     assert report.verdict == verdict, value(report).why
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-9, 1e-6])
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_that_backward_draws_are_no_rounding(size, seed):
+    hidden = np.random.RandomState(seed)
+
+    def backward(u, x):
+        return u * np.cos(x) * (1 + size * hidden.standard_normal(x.shape))
+
+    report = gv.verify((lambda x: (np.sin(x), x), backward), {"x": np.random.default_rng(seed).standard_normal((4, 3))})
+    assert report.verdict == "fail"
+    assert {f.check for f in report.findings if f.verdict == "fail"} >= {"pullback-matches-oracle", "deterministic"}
