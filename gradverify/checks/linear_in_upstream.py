@@ -12,7 +12,7 @@ from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement
 
 
-@registry.check("linear-in-upstream", catches=("upstream-ignored", "extra-term"), requires=("shape",))
+@registry.check("linear-in-upstream", catches=("upstream-ignored", "extra-term"), requires=("shape", "deterministic"))
 def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
     """pullback(a u + b v) = a pullback(u) + b pullback(v), and pullback(0) = 0 exactly.
 

@@ -11,7 +11,9 @@ from gradverify.errors import Unsupported
 from gradverify.types import Bench, Measurement
 
 
-@registry.check("needs-grad-subset", catches=("needs-grad-subset",), raises="needs-grad-subset", requires=("shape",))
+@registry.check(
+    "needs-grad-subset", catches=("needs-grad-subset",), raises="needs-grad-subset", requires=("shape", "deterministic")
+)
 def needs_grad_subset(bench: Bench) -> Iterator[Measurement]:
     """The gradient of a primal does not depend on which other primals want one.
 

@@ -18,7 +18,9 @@ from gradverify.types import Array, Bench, Measurement, Run
 DRAWN = re.compile(r"rand|dropout|bernoulli|^(log|standard_)?normal|uniform|shuffle|permut|choice|multinomial")
 
 
-@registry.check("primal-layouts", catches=("layout",), raises="layout", requires=("shape", "primals-unchanged"))
+@registry.check(
+    "primal-layouts", catches=("layout",), raises="layout", requires=("shape", "primals-unchanged", "deterministic")
+)
 def primal_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the primals, only on their numbers.
 

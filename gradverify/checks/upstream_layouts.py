@@ -13,7 +13,9 @@ from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves, like
 
 
-@registry.check("upstream-layouts", catches=("layout",), raises="layout", requires=("shape", "upstream-unchanged"))
+@registry.check(
+    "upstream-layouts", catches=("layout",), raises="layout", requires=("shape", "upstream-unchanged", "deterministic")
+)
 def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the upstream, only on its numbers.
 
