@@ -36,10 +36,10 @@ WHY = "is not the sum over its two uses when the operation is used twice in one 
 def shared_node(bench: Bench) -> Iterator[Measurement]:
     """Used twice in one graph (shared weights, a residual, a diamond), each use gets its own gradient; they add up.
 
-    An engine (torch, a tape) adds by itself: h + (h + f(x)) with h = f(x) must give three times the gradient of f(x). Functions are driven as
-    a caller would: two forwards on the same arrays, where the shapes fit the second on the first one's own output,
-    then both backwards, the last one first. A layer object is used twice where it keeps both forwards; one that keeps
-    only the last forward is skipped.
+    An engine (torch, a tape) adds by itself: h + (h + f(x)) with h = f(x) must give three times the gradient of f(x).
+    Functions are driven as a caller would: two forwards on the same arrays, where the shapes fit the second on the
+    first one's own output, then both backwards, the last one first. A layer object is used twice where it keeps both
+    forwards; one that keeps only the last forward is skipped.
     Why: an engine that writes ``grad = ...`` instead of ``grad += ...``, or goes back level by level in place of the
     reverse order of the forward, is right for a chain and wrong for a diamond;
     one output buffer for all calls overwrites the input that the next layer has saved.
