@@ -44,9 +44,7 @@ def _remembered(what: str, of: list[Any], make: Callable[[], Any]) -> Any:
 def look_alikes() -> dict[int, Any]:
     """Id of a module or function -> what stands for it during a trace; made anew only where a module has changed."""
     modules = [m for n in ("numpy", "math", "numpy.linalg", "scipy", "scipy.special") if (m := sys.modules.get(n))]
-    found: dict[int, Any] = _remembered(
-        "look-alikes", [v for m in modules for v in m.__dict__.values()], _look_alikes
-    )
+    found: dict[int, Any] = _remembered("look-alikes", [v for m in modules for v in m.__dict__.values()], _look_alikes)
     return found
 
 
