@@ -13,7 +13,9 @@ A wrong gradient is none of these: it is a Finding.
 
 from __future__ import annotations
 
+import dis
 import importlib
+import sys
 from types import ModuleType
 
 
@@ -56,3 +58,26 @@ def need(module: str, extra: str, what: str) -> ModuleType:
         raise MissingExtra(
             f"{module} is needed for {what}; install it with: pip install 'gradverify[{extra}]'"
         ) from error
+
+
+#: whose ``raise`` is no word of the code under test
+LIBRARIES = frozenset({"gradverify", "numpy", "torch", "jax", "scipy", *sys.stdlib_module_names})
+
+
+def refusal(error: BaseException, *, asserts: bool = False) -> str:
+    """What the code under test said where it raised on purpose, by a ``raise`` of its own; else nothing.
+
+    asserts  an ``assert`` counts, too. A matrix product that does not fit is no refusal: nobody thought of it.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    if frame is None or (isinstance(error, AssertionError) and not asserts):
+        return ""
+    code, module = frame.tb_frame.f_code, str(frame.tb_frame.f_globals.get("__name__", ""))
+    if module.partition(".")[0] in LIBRARIES - {"__main__"}:
+        return ""
+    raised = dis.opname[code.co_code[frame.tb_lasti]] == "RAISE_VARARGS"
+    return f"{type(error).__name__}: {error}".rstrip(": ") if raised else ""

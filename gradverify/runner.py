@@ -11,7 +11,7 @@ import numpy as np
 
 from gradverify import blind, points, registry
 from gradverify.bench import LiveBench
-from gradverify.errors import AdapterError, GradverifyError, Unsupported, UsageError
+from gradverify.errors import AdapterError, GradverifyError, Unsupported, UsageError, refusal
 from gradverify.evidence import evidence_of, told
 from gradverify.judge import judge
 from gradverify.registry import Entry
@@ -133,6 +133,10 @@ def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Findin
     except Unsupported as error:
         reason = str(error)  # the adapter cannot do this here: what was measured until then stands
     except AdapterError as error:
+        if said := refusal(error):
+            why = f"the implementation refuses that itself: {said}"
+            yield _finding(plan, bench.case, entry.name, verdict=Verdict.SKIPPED, why=why)
+            return
         catches = entry.meta.get("catches", ())
         said = " ".join([str(error), *getattr(error, "__notes__", ())])  # the notes of a check say at what it raised
         yield _finding(

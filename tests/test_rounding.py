@@ -244,3 +244,16 @@ def test_random_rounding_leaves_whole_exponents_whole():
 
     with TorchNoise(0, 1.0):
         assert all(float(torch.tensor(2.0, dtype=torch.float64)) == 2 for _ in range(9))
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-9, 1e-6])
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_that_backward_draws_are_no_rounding(size, seed):
+    hidden = np.random.RandomState(seed)
+
+    def backward(u, x):
+        return u * np.cos(x) * (1 + size * hidden.standard_normal(x.shape))
+
+    report = gv.verify((lambda x: (np.sin(x), x), backward), {"x": np.random.default_rng(seed).standard_normal((4, 3))})
+    assert report.verdict == "fail"
+    assert {f.check for f in report.findings if f.verdict == "fail"} >= {"pullback-matches-oracle", "deterministic"}

@@ -41,7 +41,8 @@ def _not_linear(m: Measurement, ev: Evidence) -> Cause | None:
     """Zero upstream gives an offset, or twice the upstream gives four times the gradient."""
     name = str(m.facts.get("primal", m.of))
     base = ev.got.get(name)
-    if base is None or not np.all(np.isfinite(m.got)) or not np.any(base):
+    scaled = m.facts.get("upstream") == "scaled"  # what depends on the size says nothing of a second factor
+    if base is None or scaled or not np.all(np.isfinite(m.got)) or not np.any(base):
         return None
     tol = np.maximum(np.asarray(m.rounding, dtype=float), 1e-9 * np.max(np.abs(base)))
     twice = experiment(ev, upstream=like(ev.upstream, {k: 2 * np.asarray(v) for k, v in leaves(ev.upstream).items()}))
@@ -54,6 +55,7 @@ def _not_linear(m: Measurement, ev: Evidence) -> Cause | None:
     offset = 2 * base - doubled
     if (
         m.facts.get("upstream") == "zero"
+        and np.any(m.got)
         and np.all(np.abs(m.got - offset) <= 4 * tol)
         and not np.all(np.abs(offset - base) <= tol)
     ):

@@ -18,11 +18,19 @@ CHECKS = frozenset(
         "raises-with-forward",
     ]
 )
+SUGGESTION = "keep what backward needs in a cache that forward returns, one per forward, and return fresh arrays"
 
 
 @registry.cause("stale-state")
 def stale_state(m: Measurement, ev: Evidence) -> Cause | None:
     """A call gives what an earlier or later call should have given."""
+    if "memory" in m.facts:
+        return Cause(
+            name="stale-state",
+            evidence=f"{m.of} it is right once {m.facts['memory']} is emptied: it holds what belongs to another point",
+            suggestion=SUGGESTION,
+            confidence=0.98,
+        )
     if ev.check not in CHECKS:
         return None
     if ev.check == "raises-with-forward":
@@ -55,7 +63,7 @@ def stale_state(m: Measurement, ev: Evidence) -> Cause | None:
     return Cause(
         name="stale-state",
         evidence=evidence,
-        suggestion="keep what backward needs in a cache that forward returns, one per forward, and return fresh arrays",
+        suggestion=SUGGESTION,
         confidence=confidence,
     )
 

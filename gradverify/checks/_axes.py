@@ -156,8 +156,16 @@ def _proved(bench: Bench, axes: Axes, n: int, *, everywhere: bool = False) -> bo
 
 
 def _listed(bench: Bench, n: int) -> bool:
-    """Whether a list that is no array has as many entries: it may be labels, and would stay as it is."""
-    return any(isinstance(v, (list, tuple)) and len(v) == n for v in bench.case.constants.values())
+    """Whether something that would stay as it is has as many entries: a list of labels, an array in a dictionary."""
+    values = [v for v in bench.case.constants.values() if not isinstance(v, np.ndarray)]
+    return any((isinstance(v, (list, tuple)) and len(v) == n) or _holds(v, n) for v in values)
+
+
+def _holds(value: Any, n: int, depth: int = 3) -> bool:
+    if isinstance(value, np.ndarray):
+        return n in value.shape
+    members = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return depth > 0 and any(_holds(v, n, depth - 1) for v in members)
 
 
 def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = False) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 
 from gradverify.checks._tools import largest
 from gradverify.errors import Unsupported
-from gradverify.types import Adapter, Bench, Case, Measurement, leaves
+from gradverify.judge import judge
+from gradverify.types import Adapter, Bench, Case, Measurement, Verdict, leaves
 
 
 def bench_of(bench: Bench, adapter: Adapter, case: Case) -> Any:
@@ -31,6 +32,7 @@ def may_be_judged(bench: Bench) -> None:
 def judged_elsewhere(bench: Bench, other: Any, words: str, **facts: Any) -> Iterator[Measurement]:
     """What ``other``, a bench of ``bench_of``, has settled; ``words`` end the name of each row.
 
+    Where the oracles do not know, nothing is said: nobody asked for this point.
     Raises Unsupported where its output is not finite.
     """
     if not all(np.all(np.isfinite(v)) for v in leaves(other.out).values()):
@@ -39,8 +41,10 @@ def judged_elsewhere(bench: Bench, other: Any, words: str, **facts: Any) -> Iter
     for m in other.settled():
         size = max(m.scale, largest(m.want.value))
         why = m.why or f"the {m.of} is wrong {words}, where the one at the given point is right"
-        yield replace(m, of=f"{m.of} {words}", rounding=m.rounding + loose * size, why=why, facts={**m.facts, **facts},
-                      bench=other)  # fmt: skip
+        budget, more = m.rounding + loose * size, {**m.facts, **facts}
+        moved = replace(m, of=f"{m.of} {words}", rounding=budget, why=why, facts=more, bench=other)
+        if judge(moved).verdict is not Verdict.INCONCLUSIVE:
+            yield moved
 
 
 def _looseness(bench: Bench) -> float:

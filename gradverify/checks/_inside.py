@@ -24,7 +24,11 @@ class _Applied:
 
 
 def twice(adapter: Adapter) -> Adapter | None:
-    """The operation applied twice to the same tensors in one graph of its own engine, the results added."""
+    """The operation applied twice to the same tensors in one graph of its own engine, h + (h + f(x)) with h = f(x).
+
+    The paths from h to the sum have different lengths: an engine that goes back level by level hands h's gradient on
+    before all of it has arrived.
+    """
     held = vars(adapter) if hasattr(adapter, "__dict__") else {}
     twin: Any = copy.copy(adapter)
     if hasattr(held.get("_function"), "apply"):
@@ -60,7 +64,11 @@ def tied(adapter: Adapter, a: str, b: str) -> Adapter | None:
 
 
 def _doubled(op: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **kwargs: _added(op(*args, **kwargs), op(*args, **kwargs))
+    def diamond(*args: Any, **kwargs: Any) -> Any:
+        one, other = op(*args, **kwargs), op(*args, **kwargs)
+        return _added(one, _added(one, other))
+
+    return diamond
 
 
 def _added(one: Any, other: Any) -> Any:

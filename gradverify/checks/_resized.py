@@ -1,4 +1,4 @@
-"""What must hold whatever the length of an axis: shapes, and finite numbers where the derivative exists."""
+"""What must hold whatever the length of an axis: shapes, finite numbers where the derivative exists, right values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from gradverify.checks._axes import Axes, sized
-from gradverify.checks._elsewhere import bench_of
+from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
+from gradverify.checks._glance import glance
 from gradverify.checks._tools import copied, count, drawn_like, floats, largest, shape_measured
 from gradverify.errors import AdapterError, Unsupported
+from gradverify.judge import judge
 from gradverify.sampling import quiet
-from gradverify.types import Array, Bench, Case, Gradients, Measurement, Out, leaves
+from gradverify.types import Array, Bench, Case, Gradients, Measurement, Out, Verdict, leaves
 
 
 def run_resized(bench: Bench, case: Case) -> tuple[Out, Out, Gradients]:
@@ -28,7 +30,7 @@ def run_resized(bench: Bench, case: Case) -> tuple[Out, Out, Gradients]:
 
 
 def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Measurement]:
-    """Shape and finiteness of every gradient at the resized case; zero gradients of what an empty batch never meets.
+    """Shape, finiteness and value of every gradient at the resized case; zeros for what an empty batch never meets.
 
     Raises Unsupported where there is nothing to cut, or the forward refuses what is left.
     """
@@ -42,6 +44,7 @@ def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Meas
         error.add_note(f"(with {words}, which the forward accepts)")
         raise
     known = all(np.all(np.isfinite(v)) for v in leaves(out).values())
+    sound = known
     for name, primal in floats(case.primals).items():
         g = gradients.get(name)
         if g is None:
@@ -51,6 +54,7 @@ def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Meas
             f"{name}: shape with {words}", got, primal.shape,
             f"with {words} the gradient of {name} has shape {got}, {name} has {primal.shape}", facts=facts,
         )  # fmt: skip
+        sound = sound and got == primal.shape and bool(np.all(np.isfinite(g)))
         if not known or not np.size(g):
             continue
         bad = ~np.isfinite(g)
@@ -69,6 +73,22 @@ def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Meas
                 f"with {words} the gradient of {name} is not zero",
                 facts=facts,
             )
+    if sound and length:
+        met = glance(bench, case, upstream, gradients, f"with {words}")
+        yield from _values(bench, case, words) if met is None else [met]
+
+
+def _values(bench: Bench, case: Case, words: str) -> Iterator[Measurement]:
+    """The gradients there against the oracles, where those at the given point are right."""
+    if getattr(bench, "consultation", None) is None or any(
+        judge(m).verdict is not Verdict.PASS for m in bench.settled()
+    ):
+        return
+    try:
+        may_be_judged(bench)
+        yield from judged_elsewhere(bench, bench_of(bench, bench.adapter, case), f"with {words}")
+    except Unsupported:
+        return
 
 
 def _check(case: Case, axes: Axes, length: int) -> None:

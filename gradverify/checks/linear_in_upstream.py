@@ -10,20 +10,23 @@ from gradverify import registry
 from gradverify.checks._tools import combined, compared, copied, drawn_like, each, largest, snapshot, traits
 from gradverify.errors import Unsupported
 from gradverify.tolerances import tolerance_of
-from gradverify.types import Array, Bench, Gradients, Measurement, Out
+from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves
 
 ITERATED = 1e-2  #: a backward that is less linear than this does not stop at a tolerance
 STEPS_BEHIND = 10.0  #: tolerances that the end of an iteration may be off by
+POWER = 20  #: of two, by which an upstream is made larger and smaller
+LOW = 1e-4  #: a precision coarser than this has no range for that
 
 
-@registry.check("linear-in-upstream", catches=("upstream-ignored", "extra-term"), requires=("shape",))
+@registry.check("linear-in-upstream", catches=("upstream-ignored", "extra-term"), requires=("shape", "deterministic"))
 def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
-    """pullback(a u + b v) = a pullback(u) + b pullback(v), and pullback(0) = 0 exactly.
+    """pullback(a u + b v) = a pullback(u) + b pullback(v), pullback(0) = 0 exactly, and no size or sign is special.
 
     Why: whatever the derivative is, the chain rule makes backward linear in what comes from above. An upstream that is
-    ignored, used twice, or only compared with zero is found without an oracle. Losses whose upstream has a default may
-    ignore it; that is noted as a convention.
-    Right: ``dx = u * (1 - y**2)``. Wrong: ``dx = 1 - y**2``.
+    ignored, used twice, or only compared with zero is found without an oracle; one that is clipped, or dropped where it
+    is small, by asking with an upstream a million times as large and one as small, of one sign each. Losses whose
+    upstream has a default may ignore it; that is noted as a convention.
+    Right: ``dx = u * (1 - y**2)``. Wrong: ``dx = 1 - y**2``, ``dx = np.clip(u, -5, 5) * (1 - y**2)``.
     """
     if "no-upstream" in traits(bench):
         raise Unsupported("backward takes no upstream")
@@ -52,6 +55,34 @@ def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
         bound=bound,
         facts={"upstream": "sum", "a": a, "b": b},
     )  # fmt: skip
+    yield from _of_any_size(bench, u, at_u)
+
+
+def _of_any_size(bench: Bench, u: Out, at_u: Gradients) -> Iterator[Measurement]:
+    """A huge upstream of one sign against a tiny one of the other; powers of two round nothing."""
+    if bench.eps > LOW or all(largest(v) == 0 for v in leaves(u).values()):
+        return  # the range of float16 is too short
+    w = u if getattr(bench, "own_upstream", False) else each(u, np.abs)
+    c = 2.0**POWER
+    kind: type = np.float64 if bench.eps < 1e-10 else np.float32
+    room = float(np.finfo(kind).max) ** 0.5 / c
+    if any(largest(v) > room for v in (*leaves(u).values(), *at_u.values()) if v is not None):
+        return
+    huge = snapshot(bench.run().pullback(each(w, lambda x: np.asarray(-c * x, x.dtype))))
+    tiny = snapshot(bench.run().pullback(each(w, lambda x: np.asarray(x / c, x.dtype))))
+    got, want = {k: _over(huge.get(k), -c) for k in at_u}, {k: _over(tiny.get(k), 1 / c) for k in at_u}
+    beyond = float(np.finfo(kind).tiny) / bench.eps * c  # what has underflowed
+    bound = {k: _bound(bench, k, (1.0, g), (1.0, got[k])) + beyond for k, g in want.items() if g is not None}
+    yield from compared(
+        bench, got, want, f"upstream times -2^{POWER} and 2^-{POWER}",
+        "depends on the size or the sign of the upstream: it is clipped, normalised, or left out where it is small",
+        bound=bound, facts={"upstream": "scaled", "factor": c},
+    )  # fmt: skip
+
+
+def _over(gradient: Array | None, factor: float) -> Array | None:
+    with np.errstate(all="ignore"):
+        return None if gradient is None else np.asarray(gradient / factor)
 
 
 def _bound(bench: Bench, name: str, *terms: tuple[float, Array | None]) -> float:

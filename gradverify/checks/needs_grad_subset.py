@@ -15,7 +15,9 @@ from gradverify.types import Bench, Measurement, leaves
 OUTPUTS = 4  #: so many are asked alone
 
 
-@registry.check("needs-grad-subset", catches=("needs-grad-subset",), raises="needs-grad-subset", requires=("shape",))
+@registry.check(
+    "needs-grad-subset", catches=("needs-grad-subset",), raises="needs-grad-subset", requires=("shape", "deterministic")
+)
 def needs_grad_subset(bench: Bench) -> Iterator[Measurement]:
     """The gradient of a primal does not depend on which other primals want one, nor on which outputs a loss uses.
 

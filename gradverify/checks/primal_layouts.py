@@ -11,20 +11,24 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._layouts import LAYOUTS
-from gradverify.checks._tools import compared, copied, equal, handed, snapshot
+from gradverify.checks._tools import compared, copied, count, equal, handed, snapshot
+from gradverify.errors import refusal
 from gradverify.types import Array, Bench, Measurement, Run
 
 #: names of compiled functions that draw; those of NumPy are not seen, and draw in C order whatever the layout is
 DRAWN = re.compile(r"rand|dropout|bernoulli|^(log|standard_)?normal|uniform|shuffle|permut|choice|multinomial")
 
 
-@registry.check("primal-layouts", catches=("layout",), raises="layout", requires=("shape", "primals-unchanged"))
+@registry.check(
+    "primal-layouts", catches=("layout",), raises="layout", requires=("shape", "primals-unchanged", "deterministic")
+)
 def primal_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the primals, only on their numbers.
 
     Why: ``x.T`` of the previous layer arrives in Fortran order, a slice of a batch arrives strided, and code that
     reshapes in memory order mixes the samples up. A layout that does not reach the implementation (its adapter copies)
-    is not measured, nor one in which a forward draws another mask.
+    is not measured, nor one in which a forward draws another mask; one that the code refuses by a ``raise`` or
+    ``assert`` of its own is noted.
     Right: ``x.reshape(n, -1)``. Wrong: ``x.ravel(order="K").reshape(n, -1)``.
     """
     first = bench.run()
@@ -39,6 +43,10 @@ def primal_layouts(bench: Bench) -> Iterator[Measurement]:
                 continue  # a mask drawn in memory order (rand_like) is another mask: nothing to compare with
             gradients = snapshot(run.pullback(copied(bench.upstream)))
         except Exception as error:
+            if said := refusal(error, asserts=True):
+                note = f"it refuses primals that come {words} ({said}): copy them before the call"
+                yield count(f"primals {words}", 0, "", facts={"layout": words}, notes=(note,))
+                continue
             error.add_note(f"(with the primals {words}; contiguous copies of the same numbers work)")
             raise
         yield from compared(

@@ -15,7 +15,9 @@ from gradverify.types import Array, Bench, Measurement
 PAIRS = 6  #: pairs of primals tried; more of the same shape tell nothing new
 
 
-@registry.check("same-array-twice", catches=("aliased", "stale-state"), requires=("shape", "primals-unchanged"))
+@registry.check(
+    "same-array-twice", catches=("aliased", "stale-state"), requires=("shape", "primals-unchanged", "deterministic")
+)
 def same_array_twice(bench: Bench) -> Iterator[Measurement]:
     """With the very same array object as two arguments, each argument gets the gradient it gets with equal copies.
 

@@ -16,7 +16,7 @@ from gradverify.types import Array, Bench, Gradients, Measurement
     "second-call-equal",
     catches=("accumulated", "stale-state"),
     raises="stale-state",
-    requires=("shape", "upstream-unchanged"),
+    requires=("shape", "upstream-unchanged", "deterministic"),
 )
 def second_callequal(bench: Bench) -> Iterator[Measurement]:
     """The same pullback with the same upstream gives the same gradients again, and does not overwrite the first ones.

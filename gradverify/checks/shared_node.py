@@ -36,11 +36,12 @@ WHY = "is not the sum over its two uses when the operation is used twice in one 
 def shared_node(bench: Bench) -> Iterator[Measurement]:
     """Used twice in one graph (shared weights, a residual, a diamond), each use gets its own gradient; they add up.
 
-    An engine (torch, a tape) adds by itself: f(x) + f(x) must give twice the gradient of f(x). Functions are driven as
-    a caller would: two forwards on the same arrays, where the shapes fit the second on the first one's own output,
-    then both backwards, the last one first. A layer object is used twice where it keeps both forwards; one that keeps
-    only the last forward is skipped.
-    Why: an engine that writes ``grad = ...`` instead of ``grad += ...`` is right for a chain and wrong for a diamond;
+    An engine (torch, a tape) adds by itself: h + (h + f(x)) with h = f(x) must give three times the gradient of f(x).
+    Functions are driven as a caller would: two forwards on the same arrays, where the shapes fit the second on the
+    first one's own output, then both backwards, the last one first. A layer object is used twice where it keeps both
+    forwards; one that keeps only the last forward is skipped.
+    Why: an engine that writes ``grad = ...`` instead of ``grad += ...``, or goes back level by level in place of the
+    reverse order of the forward, is right for a chain and wrong for a diamond;
     one output buffer for all calls overwrites the input that the next layer has saved.
     Right: ``self.grad += g``; ``out = x @ W``. Wrong: ``self.grad = g``; ``np.matmul(x, W, out=self.buffer)``.
     """
@@ -63,11 +64,11 @@ def _within_the_engine(bench: Bench, doubled: Adapter) -> Iterator[Measurement]:
     except Exception as error:
         raise Unsupported(f"its results cannot be added: {type(error).__name__}: {error}") from error
     one, both = leaves(bench.run().out), leaves(out)
-    if not equal({k: 2 * v for k, v in one.items()}, both, bench.eps):
+    if not equal({k: 3 * v for k, v in one.items()}, both, bench.eps):
         raise Unsupported("the second use gives other numbers: it draws, keeps a state, or writes into its input")
     got = snapshot(pullback(copied(bench.upstream)))
-    want = {k: None if g is None else 2 * g for k, g in alone.items()}
-    yield from compared(bench, got, want, "used twice, f(x) + f(x)", WHY, times=2.0, facts={"uses": 2})
+    want = {k: None if g is None else 3 * g for k, g in alone.items()}
+    yield from compared(bench, got, want, "used twice, h + (h + f(x))", WHY, times=2.0, facts={"uses": 2})
 
 
 def _side_by_side(bench: Bench) -> Iterator[Measurement]:

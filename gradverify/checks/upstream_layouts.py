@@ -8,22 +8,20 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._layouts import LAYOUTS
-from gradverify.checks._tools import compared, copied, each, snapshot, traits
-from gradverify.errors import Unsupported
+from gradverify.checks._tools import compared, copied, count, each, snapshot, traits
+from gradverify.errors import Unsupported, refusal
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves, like
 
 
 @registry.check(
-    "upstream-layouts",
-    catches=("layout",),
-    raises="layout",
-    requires=("shape", "deterministic", "upstream-unchanged"),
+    "upstream-layouts", catches=("layout",), raises="layout", requires=("shape", "upstream-unchanged", "deterministic")
 )
 def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the upstream, only on its numbers.
 
     Layouts: Fortran order, strided, negative strides, 0-d view, read-only, and expanded (stride 0), each against a
-    contiguous copy of the same numbers.
+    contiguous copy of the same numbers. Code that refuses a layout by a ``raise`` or ``assert`` of its own is noted: it
+    returns no wrong number.
     Why: ``y.sum()`` hands back an expanded upstream and ``y.T`` a transposed one; a backward that reads the raw
     buffer, or reshapes in memory order, is right in its unit test and wrong inside a network.
     Right: ``upstream.reshape(n, -1)``. Wrong: ``upstream.ravel(order="K").reshape(n, -1)``.
@@ -38,18 +36,28 @@ def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
         if all(v is None for v in arranged.values()):
             continue
         parts = {k: np.array(u) if (v := arranged[k]) is None else v for k, u in leaves(bench.upstream).items()}
-        yield from compared(
-            bench, _pulled(bench, like(bench.upstream, parts), words), plain, f"upstream {words}",
-            f"depends on the layout of the upstream: it is another one when the same numbers come {words}",
-            facts={"layout": words},
-        )  # fmt: skip
+        yield from _layout(bench, like(bench.upstream, parts), words, plain)
     for words, constant in _expanded(bench.upstream):
         dense = snapshot(bench.run().pullback(copied(constant)))
-        yield from compared(
-            bench, _pulled(bench, constant, words), dense, f"upstream {words}",
-            f"depends on the layout of the upstream: it is another one when the same numbers come {words}",
-            times=4.0, facts={"layout": words},
-        )  # fmt: skip
+        yield from _layout(bench, constant, words, dense, times=4.0)
+
+
+def _layout(bench: Bench, upstream: Out, words: str, plain: Gradients, times: float = 1.0) -> Iterator[Measurement]:
+    """The gradients for an upstream in some layout against ``plain``; a refusal in words is a note."""
+    try:
+        got = snapshot(bench.run().pullback(upstream))
+    except Exception as error:
+        if said := refusal(error, asserts=True):
+            note = f"backward refuses an upstream that comes {words} ({said}): copy it before the call"
+            yield count(f"upstream {words}", 0, "", facts={"layout": words}, notes=(note,))
+            return
+        error.add_note(f"(with the upstream {words}; a contiguous copy of the same numbers works)")
+        raise
+    yield from compared(
+        bench, got, plain, f"upstream {words}",
+        f"depends on the layout of the upstream: it is another one when the same numbers come {words}",
+        times=times, facts={"layout": words},
+    )  # fmt: skip
 
 
 def _expanded(upstream: Out) -> Iterator[tuple[str, Out]]:
@@ -67,11 +75,3 @@ def _expanded(upstream: Out) -> Iterator[tuple[str, Out]]:
             "expanded along the first axis (stride 0)",
             each(upstream, lambda a: np.broadcast_to(a[:1].copy(), a.shape) if a.ndim else np.array(a)),
         )
-
-
-def _pulled(bench: Bench, upstream: Out, words: str) -> Gradients:
-    try:
-        return snapshot(bench.run().pullback(upstream))
-    except Exception as error:
-        error.add_note(f"(with the upstream {words}; a contiguous copy of the same numbers works)")
-        raise

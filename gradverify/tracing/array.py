@@ -99,8 +99,8 @@ class TracedArray(NDArrayOperatorsMixin):
         return call_function(function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        """Plain memory: only for values that do not depend on the primals."""
-        if self.tracked:
+        """Plain memory: only for values that do not depend on the primals, and for all once the trace has ended."""
+        if self.tracked and tracing() is not None:
             leave("a traced value became a plain array (assigned into one, or handed to code that is not NumPy's)")
         return self.value.astype(self.dtype if dtype is None else dtype)
 
@@ -110,7 +110,8 @@ class TracedArray(NDArrayOperatorsMixin):
         if self.ndim and self.size != 1:
             raise TypeError("only 0-dimensional arrays can be converted to Python scalars")
         value = float(self.t.detach())
-        if self.tracked:  # deferred: right if the forward returns this very object and computes nothing after
+        # deferred: right if the forward returns this very object and computes nothing after
+        if self.tracked and tracing() is not None:
             here = tape()
             here.floats.append((value, self, here.clock, user_line()))
         return value
@@ -246,7 +247,7 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def item(self, *index: Any) -> Any:
         """One entry: a traced scalar, as long as it depends on the primals."""
-        if not self.tracked:
+        if not self.tracked or tracing() is None:
             return self.value.item(*index)
         if not index and self.size != 1:
             raise ValueError("can only convert an array of size 1 to a Python scalar")
@@ -256,7 +257,7 @@ class TracedArray(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         """Attributes of ndarray that this array has not: each is a way out of the trace."""
         if not name.startswith("_") and hasattr(np.ndarray, name):
-            if self.tracked:
+            if self.tracked and tracing() is not None:
                 leave(f".{name} of a traced array")
             return getattr(self.value, name)
         raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
@@ -299,7 +300,8 @@ def tensor(x: Any) -> Tensor:
     """Anything that NumPy would take as a float array, as a tensor. Plain memory is copied: its owner may change it."""
     if is_traced(x):
         return x.t
-    dtype = tape().dtype
+    here = tracing()
+    dtype = torch.float64 if here is None else here.dtype
     if isinstance(x, (bool, int, float)):
         return torch.tensor(float(x), dtype=dtype)
     if isinstance(x, (list, tuple)) and holds_traced(x):

@@ -18,9 +18,10 @@ from gradverify.tracing.array import (
 from gradverify.tracing.bend import node_of_one
 from gradverify.tracing.elementwise import COMPARISONS, NODES, PLAIN, STEPS, compared, jumps
 from gradverify.tracing.lazy import Tensor, torch
+from gradverify.tracing.outlived import called
 from gradverify.tracing.patterns import composite, remember
 from gradverify.tracing.tables import FUNCTIONS, UFUNC_METHODS, UFUNCS
-from gradverify.tracing.tape import tape
+from gradverify.tracing.tape import tape, tracing
 
 
 def name_of(function: Any) -> str:
@@ -58,6 +59,8 @@ def deliver(result: Any, out: Any) -> Any:
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """NEP 13: what a ufunc, or one of its methods, does to traced arrays."""
+    if tracing() is None:
+        return called(getattr(ufunc, method), inputs, kwargs)
     if ufunc.__name__ in COMPARISONS and ufunc.nin == 2 and method == "__call__" and "out" not in kwargs:
         return compared(ufunc.__name__, inputs[0], inputs[1], np.asarray(ufunc(*plain(inputs), **kwargs))[()])
     outs = kwargs.pop("out", None)
@@ -164,6 +167,8 @@ WRITERS = frozenset(["copyto", "put", "place", "putmask", "fill_diagonal", "put_
 
 def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """NEP 18: what a NumPy function does to traced arrays."""
+    if tracing() is None:
+        return called(function, args, kwargs)
     traced = FUNCTIONS.get(function)
     if traced is not None:
         out = kwargs.pop("out", None)

@@ -10,14 +10,14 @@ import numpy as np
 
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.tables import UFUNCS
-from gradverify.tracing.tape import tape
+from gradverify.tracing.tape import tape, tracing
 from gradverify.tracing.tolerances import tightened
 from gradverify.types import Array
 
 
 def jumps(name: str, x: Tensor, where: Tensor) -> None:
     """Record that a step function sits on its step at the entries ``where``."""
-    if x.requires_grad and bool(where.any()):
+    if x.requires_grad and tracing() is not None and bool(where.any()):
         tape().kink(name + ": {n} on a step", x[where])
 
 

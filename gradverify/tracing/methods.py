@@ -11,7 +11,7 @@ from gradverify.tracing.array import TracedArray, leave, tensor, view, wrap
 from gradverify.tracing.elementwise import jumps
 from gradverify.tracing.reductions import partition as partition_of
 from gradverify.tracing.reductions import sort as sort_of
-from gradverify.tracing.tape import tape
+from gradverify.tracing.tape import tape, tracing
 
 SAME = """sum mean var std prod max min argmax argmin any all cumsum cumprod dot take repeat squeeze swapaxes diagonal
 trace argsort argpartition nonzero searchsorted compress choose round clip put ravel ptp"""
@@ -56,6 +56,8 @@ def astype(self: TracedArray, dtype: Any, order: Any = "K", casting: Any = "unsa
            copy: Any = True) -> Any:  # fmt: skip
     """To another float dtype: nothing is rounded. To integers or bools: plain, a step function."""
     target = np.dtype(dtype)
+    if tracing() is None:
+        return self.value.astype(self.dtype).astype(target)
     if target.kind == "f":
         if np.finfo(target).eps > np.finfo(self.dtype).eps:
             tape().note(f"astype({target.name}) of a {self.dtype.name} array was not rounded")
@@ -75,7 +77,7 @@ def fill(self: TracedArray, value: Any) -> None:
 
 def tolist(self: TracedArray) -> Any:
     """Nested lists of traced scalars, as long as they depend on the primals."""
-    if not self.tracked:
+    if not self.tracked or tracing() is None:
         return self.value.tolist()
     return [tolist(row) if row.ndim else row for row in self] if self.ndim else self
 

@@ -177,11 +177,10 @@ def test_the_upstream_of_a_check_is_never_the_users_own():
 
 def test_a_backward_that_raises_for_one_layout_says_which():
     def picky(u, cache):
-        if not u.flags.c_contiguous:
-            raise ValueError("not contiguous")
+        np.frombuffer(u)  # NumPy's own complaint, not a refusal in words
         return affine_back(u, cache)
 
-    with pytest.raises(ValueError, match="not contiguous") as error:
+    with pytest.raises(ValueError, match="not C-contiguous") as error:
         measured("upstream-layouts", affine_bench(picky))
     assert "Fortran" in error.value.__notes__[0]
 

@@ -138,3 +138,30 @@ def test_constants_that_are_no_arrays_are_left_alone():
     forward = lambda x, W, b, notes: affine(x, W, b)  # noqa: E731
     found = verdicts(affine_back, "larger-batch", ONE, forward, constants={"notes": [[1, 2], [3]]})
     assert found == {"pass"}
+
+
+def alone(u, c):
+    """The affine backward, with a branch for one sample that forgets the weights."""
+    return {**affine_back(u, c), **({"x": np.ones_like(c[0])} if len(u) == 1 else {})}
+
+
+def narrow(u, c):
+    """The affine backward, with a branch for one output that forgets to multiply by the input."""
+    return {**affine_back(u, c), **({"W": np.ones_like(c[1]) * u.sum()} if u.shape[1] == 1 else {})}
+
+
+def judged_too(backward, check, **more):
+    """The verdicts of a check where the value at the given point is judged as well."""
+    report = gv.verify((affine, backward), PLAIN, checks=["pullback-matches-oracle", check], **more)
+    return {f.verdict.value for f in report.findings if f.check == check}
+
+
+@pytest.mark.parametrize(("backward", "check"), [(alone, "batch-one"), (narrow, "size-one-axes")])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_wrong_value_at_an_axis_of_one_is_found(backward, check, dtype):
+    assert "fail" in judged_too(backward, check, dtype=dtype)
+    assert judged_too(affine_back, check, dtype=dtype) == {"pass"}
+
+
+def test_where_the_value_is_wrong_already_an_axis_of_one_adds_no_row_about_it():
+    assert judged_too(instead(x=lambda u, x, W: 2 * u @ W), "batch-one") == {"pass"}

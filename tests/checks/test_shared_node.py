@@ -59,8 +59,23 @@ class Replacing(Node):
     adds = False
 
 
-@pytest.mark.parametrize(("node", "verdict"), [(Node, "pass"), (Replacing, "fail")])
-def test_an_engine_that_replaces_gradients_fails_where_a_node_is_shared(node, verdict):
+class ByLevels(Node):
+    """Each node once, the nearest to the loss first: too early for one that is also farther away."""
+
+    def backward(self):
+        queue, seen = [self], {id(self)}
+        self.grad = np.ones_like(self.data)
+        while queue:
+            node = queue.pop(0)
+            for parent, pull in node.back:
+                parent.take(pull(node.grad))
+                if id(parent) not in seen:
+                    seen.add(id(parent))
+                    queue.append(parent)
+
+
+@pytest.mark.parametrize(("node", "verdict"), [(Node, "pass"), (Replacing, "fail"), (ByLevels, "fail")])
+def test_an_engine_that_replaces_gradients_or_goes_back_by_levels_fails_where_a_node_is_shared(node, verdict):
     subject = gv.tape(lambda x, w: x * w, wrap=node)
     assert verdicts(rows(subject, {"x": X, "w": X + 1})) == {verdict}
 

@@ -162,3 +162,13 @@ def test_the_lie_does_not_hide_a_wrong_gradient():
     lies = LiesToTheTracer()
     report = gv.verify((lies.forward, lambda u, x: {"x": u * (np.exp(x) + 0.5)}), {"x": X}, checks=[VALUE])
     assert report.verdict == "fail"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bias_that_a_normalisation_cancels_is_rounding_along_a_direction_too(seed):
+    import torch
+
+    torch.manual_seed(seed)
+    layers = torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.ReLU()
+    report = gv.verify(torch.nn.Sequential(*layers).double(), {"x": torch.randn(5, 4).double()}, level="thorough")
+    assert {f.verdict.value for f in by_oracle(report, "forward-mode")} == {"pass"}
