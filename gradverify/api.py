@@ -17,6 +17,7 @@ from gradverify.errors import AdapterError, UsageError
 from gradverify.inputs import arrays_of, as_out, plain_constants, stored
 from gradverify.report import Report
 from gradverify.surrogates import truth_of
+from gradverify.symmetric import reconsidered
 from gradverify.types import Adapter, Case, Finding, differentiable
 
 
@@ -80,7 +81,7 @@ def verify(
     )
     before = _fingerprints(case)
     with kept():
-        findings = _only(list(runner.run(plan)), wanted)
+        findings = _only(reconsidered(plan, list(runner.run(plan))), wanted)
     _unwritten(before, _fingerprints(case), adapter)
     return Report.of(findings, seconds=time.perf_counter() - start, seed=seed, level=level, adapter=adapter.name)
 

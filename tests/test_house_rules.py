@@ -36,6 +36,7 @@ LAYERS = (
     ("counterfactuals",),
     ("evidence", "blind", "surrogates", "comparison"),
     ("runner", "strategies"),
+    ("symmetric",),
     ("api",),
     ("studies", "grading", "conformance", "recording"),
     ("parametrize", "pytest_table", "commands"),
