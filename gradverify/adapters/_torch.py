@@ -117,6 +117,30 @@ def upstream_shown(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> Ite
             array[...] = tensor_array(now)
 
 
+def all_gradients(torch: Any, outputs: list[Any], leaves: list[Any], upstream: list[Any]) -> tuple[Any, ...]:
+    """What a loss's backward leaves in ``.grad`` of each leaf: None where it leaves nothing.
+
+    Code that runs backward within its backward (reversible blocks) adds to ``.grad`` there; code that refuses
+    torch.autograd.grad (checkpoints of the older kind) is asked for ``.grad``.
+    """
+    for leaf in leaves:
+        leaf.grad = None
+    try:
+        found = torch.autograd.grad(outputs, leaves, upstream, allow_unused=True, retain_graph=True)
+    except RuntimeError as error:
+        for leaf in leaves:
+            leaf.grad = None
+        try:
+            torch.autograd.backward(outputs, upstream, retain_graph=True)
+        except RuntimeError:
+            raise error from None
+        found = (None,) * len(leaves)
+    added = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    return tuple(b if a is None else a if b is None else a + b for a, b in zip(found, added, strict=True))
+
+
 class Context:
     """What ``ctx`` is to the forward and backward of a custom Function, without an engine behind it."""
 
@@ -129,6 +153,11 @@ class Context:
 
     def save_for_backward(self, *tensors: Any) -> None:
         self.saved_tensors = tensors
+
+    @property
+    def saved_variables(self) -> tuple[Any, ...]:
+        """The old name of ``saved_tensors``, which torch still has."""
+        return self.saved_tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
         self.saved_for_forward = tensors

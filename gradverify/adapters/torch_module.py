@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradverify import registry
@@ -99,10 +99,13 @@ class TorchModule:
         """As ``vjp`` with only ``names`` requiring a gradient."""
         torch = self._torch
         leaves = self._leaves(case)
-        wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and between.continuous(t)}
+        for n, t in leaves.items():
+            t.requires_grad_(n in names and between.continuous(t))
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
-            raw = run(self.name, self._forward, leaves, case.constants, self._dtype, self.device)
+            forward, leaves = self._on_leaves(leaves)
+            raw = run(self.name, forward, leaves, case.constants, self._dtype, self.device)
+        wanted = {n: t for n, t in leaves.items() if t.requires_grad}
         outputs = between.checked_outputs(raw, self.name)
 
         def pullback(upstream: Out) -> Gradients:
@@ -112,8 +115,8 @@ class TorchModule:
             if live and wanted:
                 with randomness.pullback():
                     found = run(
-                        f"the backward of {self.name}", torch.autograd.grad, list(live.values()), list(wanted.values()),
-                        [ups[n] for n in live], allow_unused=True, retain_graph=True,
+                        f"the backward of {self.name}", between.all_gradients, torch, list(live.values()),
+                        list(wanted.values()), [ups[n] for n in live],
                     )  # fmt: skip
             by_name = dict(zip(wanted, found, strict=True))
             return {n: as_gradient(n, by_name.get(n)) for n in case.primals}
@@ -136,16 +139,51 @@ class TorchModule:
 
     def _forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any], dtype: Any, device: Any) -> Any:
         own = self._own
-        inputs = {n: v for n, v in primals.items() if n not in own}
-        fixed = {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()}
-        places = slots(self._sig, list(inputs), list(fixed), who=self.name)
-        args, kwargs = arguments(self._sig, places, {**fixed, **inputs})
+        args, kwargs = self._arguments(primals, constants, dtype, device)
         if self._module is None:
             return self._fn(*args, **kwargs)
         state = {n: between.constant(self._torch, p, dtype, device) for n, p in own.items() if n not in primals}
         state |= {n: between.constant(self._torch, b, dtype, device) for n, b in self._module.named_buffers()}
         state |= {n: v for n, v in primals.items() if n in own}
         return self._torch.func.functional_call(self._fresh(), state, tuple(args), kwargs)
+
+    def _arguments(
+        self, primals: Mapping[str, Any], constants: Mapping[str, Any], dtype: Any, device: Any
+    ) -> tuple[list[Any], dict[str, Any]]:
+        inputs = {n: v for n, v in primals.items() if n not in self._own}
+        fixed = {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()}
+        places = slots(self._sig, list(inputs), list(fixed), who=self.name)
+        return arguments(self._sig, places, {**fixed, **inputs})
+
+    def _on_leaves(self, leaves: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """(the forward of a copy whose parameters are these leaves, the leaves); ``_forward`` where none can be made.
+
+        Why: code that runs a part of the forward again within backward (checkpoints, reversible blocks) must find the
+        same parameters there. What functional_call puts in place is gone by then.
+        """
+        own, torch = self._own, self._torch
+        if self._module is None or not own:
+            return self._forward, leaves
+
+        def placed(tensor: Any) -> Any:
+            return between.constant(torch, tensor, self._dtype, self.device).detach()
+
+        made = {n: leaves.get(n, p) for n, p in own.items()}
+        made = {n: torch.nn.Parameter(placed(t), requires_grad=t.requires_grad) for n, t in made.items()}
+        memo = {id(p): made[n] for n, p in own.items()} | {id(b): placed(b).clone() for b in self._module.buffers()}
+        try:
+            module = copy.deepcopy(self._module, memo)
+        except (RuntimeError, TypeError, ValueError):
+            return self._forward, leaves
+        if {id(p) for p in module.parameters()} != {id(p) for p in made.values()}:
+            return self._forward, leaves  # it has parameters that a copy makes anew
+        leaves = {n: made.get(n, t) for n, t in leaves.items()}
+
+        def forward(primals: Mapping[str, Any], constants: Mapping[str, Any], dtype: Any, device: Any) -> Any:
+            args, kwargs = self._arguments(primals, constants, dtype, device)
+            return module(*args, **kwargs)
+
+        return forward, leaves
 
     def _fresh(self) -> Any:
         """A copy for what a forward leaves on the module; parameters are shared, functional_call replaces them."""
