@@ -27,12 +27,13 @@ def find(
     params: Sequence[str] | None,
     implicit: bool = False,
     n_constants: int = 0,
+    updates: bool = False,
     matters: Callable[[tuple[Path, ...]], bool] = lambda _: True,
 ) -> Plan:
     """The plan. Sources are tried in the order: said by the user, by name, recorded, returned, by shape, updated.
 
     n_inputs, n_constants   gradients of inputs come first in what backward returns, perhaps of constants too
-    implicit  backward takes no upstream, so it may return gradients of parameters only
+    implicit  backward takes no upstream, so it may return gradients of parameters only; updates: it takes a rate
     matters   whether the array at these paths has an influence on the output (an optimizer's momentum has none)
     """
     stable = trial.stable()
@@ -78,7 +79,7 @@ def find(
         found += [Parameter(name="", paths=p, source="updated") for p in rest if any(trial.changed(q) for q in p)]
     if params is None:
         taken = {q for p in found for q in (*p.paths, *p.gradient)}
-        found += forgotten(trial.root, found, [p for p in rest if not set(p) & taken], matters)
+        found += forgotten(trial.root, found, [p for p in rest if not set(p) & taken], matters, updates=updates)
     return Plan(parameters=_labelled(found))
 
 

@@ -22,17 +22,26 @@ def forgotten(
     found: Sequence[Parameter],
     rest: Iterable[tuple[Path, ...]],
     matters: Callable[[tuple[Path, ...]], bool],
+    *,
+    updates: bool = False,
 ) -> list[Parameter]:
     """Those of ``rest`` that are parameters by their company, that the output depends on, as of source "none".
 
-    The company: a dict or list with others that have a gradient (``params["W"]``), or a place for the gradient
-    that backward left empty (``self.db = None``).
+    The company: a dict or list with others that have a gradient (``params["W"]``), a place for the gradient that
+    backward left empty (``self.db = None``), or others that backward updates.
+    updates  backward takes a learning rate: it should update all that the object has
     """
     together = beside(p for f in found if f.source in ("attribute", "returned") for p in f.paths)
+    updated = {p[:-1] for f in found if f.source == "updated" for p in f.paths} | ({()} if updates else set())
+
+    def belongs(path: Path) -> bool:
+        value = get(root, path)
+        return one_of(path, together, value) or _empty_place(root, path) or _not_updated(path, updated, value)
+
     return [
         Parameter(name="", paths=paths, source="none")
         for paths in rest
-        if any(one_of(p, together, get(root, p)) or _empty_place(root, p) for p in paths) and matters(paths)
+        if any(belongs(p) for p in paths) and matters(paths)
     ]
 
 
@@ -45,6 +54,11 @@ def one_of(path: Path, containers: set[Path], value: Any) -> bool:
     """Whether an array in one of these dicts or lists is a parameter, by its name and shape."""
     inside = path[-1][0] == "item" and path[:-1] in containers
     return inside and np.ndim(value) > 0 and not looks_like_gradient(path) and not BUFFER.search(label(path))
+
+
+def _not_updated(path: Path, owners: set[Path], value: Any) -> bool:
+    """Whether an array lies on one of the objects or containers that backward updates."""
+    return path[:-1] in owners and np.ndim(value) > 0 and not BUFFER.search(label(path))
 
 
 def _empty_place(root: Any, path: Path) -> bool:

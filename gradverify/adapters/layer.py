@@ -166,6 +166,7 @@ class Layer:
             grads=self._template.grads,
             params=self._params,
             implicit=methods.implicit,
+            updates=bool(methods.table.having("rate")),
             matters=probe.matters,
         )
         plan = self._template.plan = discover.with_input_places(trial, plan, fed)

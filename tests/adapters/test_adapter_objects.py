@@ -126,6 +126,31 @@ def test_a_fixed_array_beside_the_parameters_is_no_parameter(x):
     assert gv.verify(Scaled(), {"x": x}).verdict == "pass"
 
 
+class Stepping:
+    """Updates its parameters within backward, as far as ``steps`` says."""
+
+    def __init__(self, steps=("W", "b")):
+        self.W, self.b, self.steps = weights(), np.ones(N_OUT), steps
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, dout, learning_rate):
+        dx = dout @ self.W.T
+        if "W" in self.steps:
+            self.W -= learning_rate * self.x.T @ dout
+        if "b" in self.steps:
+            self.b -= learning_rate * dout.sum(0)
+        return dx
+
+
+@pytest.mark.parametrize(("steps", "forgotten"), [(("W",), {"b"}), (("b",), {"W"}), ((), {"W", "b"})])
+def test_a_parameter_that_no_step_changes_fails(x, steps, forgotten):
+    assert gv.verify(Stepping(), {"x": x}).verdict == "pass"
+    assert wrong(gv.verify(Stepping(steps), {"x": x})) == forgotten
+
+
 class Collecting:
     """Makes its weights at the first forward and keeps every input: backward takes an upstream for each of them."""
 
