@@ -73,17 +73,19 @@ def _kept_in_domain(given: Array, drawn: Array) -> Array:
         if np.allclose(sums, 1.0, rtol=1e-5, atol=0):  # probabilities; only decides where to look, judges nothing
             result: Array = drawn / drawn.sum(axis=-1, keepdims=True)
             return result
-    if given.ndim == 2 and given.shape[0] == given.shape[1] and np.array_equal(given, given.T) and _positive(given):
-        return np.asarray(given + 0.1 * np.diag(np.abs(np.diag(drawn))))
+    square = given.ndim > 1 and given.shape[-2] == given.shape[-1]
+    if square and np.array_equal(given, given.swapaxes(-1, -2)) and _positive(given):
+        more = 0.1 * np.abs(np.diagonal(drawn, axis1=-2, axis2=-1))
+        return np.asarray(given + more[..., None] * np.eye(given.shape[-1]))
     return drawn
 
 
-def _positive(matrix: Array) -> bool:
+def _positive(matrices: Array) -> bool:
     try:
-        np.linalg.cholesky(matrix)
+        np.linalg.cholesky(matrices)
     except np.linalg.LinAlgError:
         return False
-    return not np.array_equal(matrix, np.diag(np.diag(matrix)))
+    return bool(np.any(np.triu(matrices, 1)))
 
 
 def finite(out: Mapping[str, Array]) -> bool:

@@ -47,6 +47,8 @@ def collect(
             value = before[p.name] - number(work, p.paths[0])
         elif p.source == "returned":
             value = _within(result, p.key, methods.backward)
+        elif p.source == "none":
+            value = None
         else:
             value = _left(p, work, methods.backward)
         found[p.name] = as_gradient(p.name, value, methods.backward)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradverify.adapters._arrays import shape_of
+from gradverify.adapters._forgotten import forgotten
 from gradverify.adapters._optimizer import handed_over
 from gradverify.adapters._pairs import looks_like_gradient, partner
 from gradverify.adapters._plan import Parameter, Plan, Trial
 from gradverify.adapters._returned import keyed, returned
 from gradverify.adapters._store import Path, arrays, get, groups, label, parse
 from gradverify.errors import AdapterError, UsageError
+from gradverify.types import Arrays
 
 
 def find(
@@ -24,12 +27,13 @@ def find(
     params: Sequence[str] | None,
     implicit: bool = False,
     n_constants: int = 0,
+    updates: bool = False,
     matters: Callable[[tuple[Path, ...]], bool] = lambda _: True,
 ) -> Plan:
     """The plan. Sources are tried in the order: said by the user, by name, recorded, returned, by shape, updated.
 
     n_inputs, n_constants   gradients of inputs come first in what backward returns, perhaps of constants too
-    implicit  backward takes no upstream, so it may return gradients of parameters only
+    implicit  backward takes no upstream, so it may return gradients of parameters only; updates: it takes a rate
     matters   whether the array at these paths has an influence on the output (an optimizer's momentum has none)
     """
     stable = trial.stable()
@@ -73,6 +77,9 @@ def find(
         found += shaped
     if not found:
         found += [Parameter(name="", paths=p, source="updated") for p in rest if any(trial.changed(q) for q in p)]
+    if params is None:
+        taken = {q for p in found for q in (*p.paths, *p.gradient)}
+        found += forgotten(trial.root, found, [p for p in rest if not set(p) & taken], matters, updates=updates)
     return Plan(parameters=_labelled(found))
 
 
@@ -94,12 +101,19 @@ def static(root: Any, grads: Mapping[str, Any]) -> Plan:
     )
 
 
-def input_places(trial: Trial, plan: Plan, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Attributes that backward wrote, of the shape of the input and no parameter's; gradient-like names first."""
+def with_input_places(trial: Trial, plan: Plan, fed: Arrays) -> Plan:
+    """With attributes that backward wrote, of the shape of the input and no parameter's; gradient-like names first.
+
+    Only where there is one input and backward returned nothing.
+    """
+    shapes = [v.shape for v in fed.values() if v.dtype.kind in "fc"]
+    if trial.result is not None or len(shapes) != 1:
+        return plan
     taken = {q for p in plan.parameters for q in (*p.gradient, *p.paths)}
     fresh = [p for p in trial.after if len(p) == 1 and p not in taken and trial.changed(p)]
-    found = [p for p in fresh if shape_of(trial.after[p]) == shape]
-    return tuple(str(p[0][1]) for p in sorted(found, key=lambda p: not looks_like_gradient(p)))
+    found = [p for p in fresh if shape_of(trial.after[p]) == shapes[0]]
+    places = tuple(str(p[0][1]) for p in sorted(found, key=lambda p: not looks_like_gradient(p)))
+    return replace(plan, input_places=places)
 
 
 def parse_on(root: Any, text: str) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gradverify.adapters._arrays import shape_of
 from gradverify.adapters._bind import TARGETS, Signature, aliases_of, arguments, hint, is_target, signature, slots
 from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import UPSTREAM, Roles, fill, roles
@@ -58,6 +59,7 @@ class Methods:
     by_place: bool
     order: tuple[str, ...]  #: the forward's own order of inputs and constants
     tensors: Tensors | None = None  #: torch code: what it is handed
+    twin: bool = False  #: backward takes what forward takes, and its first argument is a prediction, no upstream
 
     @property
     def runs_its_own_forward(self) -> bool:
@@ -109,6 +111,7 @@ class Methods:
         fn = getattr(obj, self.backward)
         if self.by_place:
             sig = signature(fn)
+            inputs = _as_predicted(obj, inputs) if self.twin else inputs
             places = slots(sig, list(inputs), list(constants), who=self.backward, spare=set(constants))
             args, kwargs = arguments(sig, places, {**constants, **inputs})
         else:
@@ -129,9 +132,21 @@ class Methods:
 OUTPUTS = ("output", "outputs", "out", "activation", "a", "A", "y", "Y", "result", "z", "Z")
 
 
+PREDICTED = ("output", "outputs", "predictions", "y_pred", "probs", "probabilities")
+
+
 def left_on(obj: Any, names: tuple[str, ...]) -> Any:
     """The first attribute of these names that is there and not None."""
     return next((v for n in names if (v := getattr(obj, n, None)) is not None and not callable(v)), None)
+
+
+def _as_predicted(obj: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The only input, or what the forward made of it and left in ``self.output``, of the same shape: its softmax."""
+    if len(inputs) != 1:
+        return inputs
+    ((name, given),) = inputs.items()
+    made = left_on(obj, PREDICTED)
+    return {name: made} if made is not None and shape_of(made) == shape_of(given) else inputs
 
 
 def methods_of(
@@ -167,8 +182,9 @@ def methods_of(
         loss = next((n for n in LOSS if hasattr(obj, n) and _is_loss(getattr(obj, n))), "") if wanted else ""
     order = tuple(aliases[p] for p in fsig.names if p in aliases and aliases[p] in places)
     return Methods(
-        forward=forward, backward=backward, loss=loss, table=table, implicit=implicit, by_place=by_place, order=order
-    )
+        forward=forward, backward=backward, loss=loss, table=table, implicit=implicit, by_place=by_place, order=order,
+        twin=twin,
+    )  # fmt: skip
 
 
 def _same_name(table: Roles, sig: Signature) -> Roles:

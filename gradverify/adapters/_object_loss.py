@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from gradverify.adapters._bind import signature
+from gradverify.adapters._forgotten import one_of
 from gradverify.adapters._methods import LOSS, has
-from gradverify.adapters._store import arrays, groups, label, put
+from gradverify.adapters._store import Path, arrays, get, groups, label, put
 from gradverify.errors import AdapterError
 from gradverify.types import Array
 
@@ -41,6 +42,14 @@ class LossObject:
         """The arrays on the object by their short names, each once."""
         table = arrays(self.owner)
         return {label(g[0]): table[g[0]] for g in groups(table) if isinstance(table[g[0]], np.ndarray)}
+
+    def paths(self, name: str) -> tuple[Path, ...]:
+        """All the places of the array of this name."""
+        return next(g for g in groups(arrays(self.owner)) if label(g[0]) == name)
+
+    def in_any(self, name: str, containers: set[Path]) -> bool:
+        """Whether the array of this name is a parameter by its company in one of these dicts or lists."""
+        return any(one_of(p, containers, get(self.owner, p)) for p in self.paths(name))
 
     def bound(self, values: Mapping[str, Any]) -> tuple[Callable[..., Any], list[str]]:
         """The method of a fresh copy with those of ``values`` set that are its arrays, and the names of these."""

@@ -15,7 +15,7 @@ from gradverify.types import Array
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One array on the object. ``source``: "attribute", "returned", "recorded" or "updated" (in place by backward)."""
+    """One array on the object. ``source``: "attribute", "returned", "recorded", "updated" (in place), or "none"."""
 
     name: str
     paths: tuple[Path, ...]  #: all the places where this very array hangs

@@ -69,6 +69,22 @@ def arrays(root: Any) -> dict[Path, Any]:
     return found
 
 
+def lists(root: Any) -> dict[int, list[Any]]:
+    """Every list reachable from ``root``, by its id."""
+    found: dict[int, list[Any]] = {}
+
+    def visit(node: Any, above: frozenset[int]) -> None:
+        if isinstance(node, list):
+            found[id(node)] = node
+        for child in children(node).values():
+            plain = isinstance(child, (np.ndarray, str, bytes, int, float, type(None)))
+            if not plain and len(above) < DEPTH and id(child) not in above:
+                visit(child, above | {id(child)})
+
+    visit(root, frozenset({id(root)}))
+    return found
+
+
 def _view(tensor: Any) -> Array:
     """A tensor as an array of the same memory; the very same array as long as it is the very same tensor."""
     key = id(tensor)

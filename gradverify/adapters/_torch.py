@@ -129,23 +129,28 @@ def upstream_shown(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> Ite
             array[...] = tensor_array(now)
 
 
-def gradients(torch: Any, outputs: list[Any], wanted: list[Any], upstream: list[Any]) -> tuple[Any, ...]:
-    """As ``torch.autograd.grad``, None for what is unused; by ``backward()`` where checkpointing insists on it."""
+def gradients(torch: Any, outputs: list[Any], leaves: list[Any], upstream: list[Any]) -> tuple[Any, ...]:
+    """As ``torch.autograd.grad``, None for what is unused, and what backward leaves in ``.grad`` of each leaf.
+
+    Code that runs backward within its backward (reversible blocks) adds to ``.grad`` there; code that refuses
+    torch.autograd.grad (checkpoints of the older kind) is asked for ``.grad``.
+    """
+    for leaf in leaves:
+        leaf.grad = None
     try:
-        found: tuple[Any, ...] = torch.autograd.grad(
-            outputs, wanted, upstream, allow_unused=True, retain_graph=True
-        )  # fmt: skip
-        return found
+        found = torch.autograd.grad(outputs, leaves, upstream, allow_unused=True, retain_graph=True)
     except RuntimeError as error:
-        if "use_reentrant=True" not in str(error) or not all(t.is_leaf for t in wanted):
-            raise
-    for t in wanted:
-        t.grad = None
-    torch.autograd.backward(outputs, upstream, retain_graph=True)
-    found = tuple(t.grad for t in wanted)
-    for t in wanted:
-        t.grad = None
-    return found
+        for leaf in leaves:
+            leaf.grad = None
+        try:
+            torch.autograd.backward(outputs, upstream, retain_graph=True)
+        except RuntimeError:
+            raise error from None
+        found = (None,) * len(leaves)
+    added = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    return tuple(b if a is None else a if b is None else a + b for a, b in zip(found, added, strict=True))
 
 
 class Held:
@@ -191,6 +196,11 @@ class Context:
 
     def save_for_backward(self, *tensors: Any) -> None:
         self.saved_tensors = tensors
+
+    @property
+    def saved_variables(self) -> tuple[Any, ...]:
+        """The old name of ``saved_tensors``, which torch still has."""
+        return self.saved_tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
         self.saved_for_forward = tensors

@@ -19,7 +19,7 @@ from gradverify.adapters._collect import set_rates, verified_updates
 from gradverify.adapters._methods import Methods
 from gradverify.adapters._plan import Parameter, Trial
 from gradverify.adapters._seeds import Randomness
-from gradverify.adapters._store import Path, arrays, number, put, same
+from gradverify.adapters._store import Path, arrays, lists, number, put, same
 from gradverify.errors import AdapterError, GradverifyError
 from gradverify.types import Array, Out, leaves
 
@@ -113,14 +113,22 @@ class Probe:
         verified_updates(update, who)
 
     def lasting(self, obj: Any) -> set[Path]:
-        """What a first forward of ``obj`` makes, a second one keeps, and the output depends on: late parameters."""
+        """What a first forward of ``obj`` makes, a second one keeps, and the output depends on: late parameters.
+
+        Afterwards ``obj`` has these, and nothing of what every forward adds to its lists.
+        """
         before = set(arrays(obj))
         self._output(obj)
+        lengths = {key: len(found) for key, found in lists(obj).items()}
         made = {p: v for p, v in arrays(obj).items() if p not in before and isinstance(v, np.ndarray)}
         given = {id(v) for v in self.constants.values()}
         values = Trial.copies(made)
         again = dataclasses.replace(self, fed={n: np.array(v) for n, v in self.fed.items()})
         again._output(obj)
+        for key, found in lists(obj).items():
+            each = len(found) - lengths.get(key, len(found))
+            if each > 0:
+                del found[max(0, lengths[key] - each) :]
         now = arrays(obj)
         kept = {p for p, v in made.items() if now.get(p) is v and id(v) not in given and same(v, values[p])}
         late = dataclasses.replace(self, fresh=lambda: copy.deepcopy(obj))

@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from gradverify.adapters import _trial as trials
 from gradverify.adapters._arrays import as_out, check_primals, given, is_module
 from gradverify.adapters._bind import run, signature
 from gradverify.adapters._collect import collect, rates_on, set_rates, without_place
+from gradverify.adapters._collecting import collects
 from gradverify.adapters._ctx import is_ctx_function
 from gradverify.adapters._methods import BACKWARD, DERIVATIVE, FORWARD, LOSS, Methods, has
 from gradverify.adapters._plan import Plan
@@ -166,33 +166,31 @@ class Layer:
             grads=self._template.grads,
             params=self._params,
             implicit=methods.implicit,
+            updates=bool(methods.table.having("rate")),
             matters=probe.matters,
         )
-        floats = [v.shape for v in fed.values() if v.dtype.kind in "fc"]
-        if trial.result is None and len(floats) == 1:
-            plan = replace(plan, input_places=discover.input_places(trial, plan, floats[0]))
-        self._template.plan = plan
+        plan = self._template.plan = discover.with_input_places(trial, plan, fed)
         self._kept_inputs = frozenset(fed) if trial.result is None else frozenset()
         self.unfed = without_place(plan, trial, fed, methods)
         self._rates = bool(methods.table.having("rate")), rates_on(obj)
-        if self._template.plan.uses("updated"):
-            updated = [p for p in self._template.plan.parameters if p.source == "updated"]
+        updated = [p for p in plan.parameters if p.source == "updated"]
+        if updated:
             probe.verify_updates(updated, takes_rate=any(self._rates))
-        lost = [n for n in primals if n not in fed and n not in self._template.plan.named()]
+        lost = [n for n in primals if n not in fed and n not in plan.named()]
         if lost:
             raise AdapterError(
                 f"{lost[0]!r} is on the {self.name} but no gradient of it was found after {methods.backward}; "
                 f"say where it is: gv.layer(obj, grads={{{lost[0]!r}: 'd{lost[0]}'}})"
             )
         upstream = methods.table.having("upstream")
-        adds = any(q in trial.doubled for p in self._template.plan.parameters for q in p.gradient)
+        adds = any(q in trial.doubled for p in plan.parameters for q in p.gradient)
         optional = bool(upstream) and not set(upstream) & signature(getattr(obj, methods.backward)).required
         found = {"no-upstream": methods.implicit, "upstream-optional": optional, "accumulates": adds}
         self._traits = frozenset(trait for trait, there in found.items() if there)
         self._settings, calls = trial.settings, self._template.asked["loss"] or methods.loss or methods.forward
         self.notes = tuple(f"{methods.backward} runs {calls} with {k}={v!r}, which is used here too"
                            for k, v in trial.settings.items())  # fmt: skip
-        return self._template.plan
+        return plan
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The output (or the loss) on foreign arrays, as they are, on a fresh copy."""
@@ -226,7 +224,7 @@ class Layer:
     def again(self, run_before: Run, case: Case) -> tuple[Out, Pullback]:
         """Forward once more, at ``case``, on the object of an earlier run, with the pullback of this forward.
 
-        Raises Unsupported when that run is not among the last few of this adapter.
+        Raises Unsupported when that run is not among the last few of this adapter, or each use has its own upstream.
         """
         obj = next((o for out, o in self._runs if out is run_before.out), None)
         if obj is None or self._template.plan is None:
@@ -243,6 +241,8 @@ class Layer:
         self._twice = [*self._twice[-3:], obj]
         with randomness.forward():
             native, cache = run(methods.forward, methods.output, obj, inputs, self._set(case))
+        if collects(obj, methods, native, cache, inputs, case.constants):
+            raise Unsupported(f"{self.name} collects its forwards: {methods.backward} takes an upstream for each")
         return self._pullback(case, self._template.plan, obj, methods, inputs, randomness, native, cache)
 
     def _pullback(

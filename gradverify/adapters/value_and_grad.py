@@ -10,6 +10,7 @@ import numpy as np
 from gradverify import registry
 from gradverify.adapters._arrays import as_array, as_out, describe, given, is_module, shape_of
 from gradverify.adapters._bind import arguments, run, signature, slots, who_is
+from gradverify.adapters._forgotten import beside
 from gradverify.adapters._gradients import assign, fits, scaled, spelled
 from gradverify.adapters._object_loss import LossObject
 from gradverify.adapters._seeds import Randomness
@@ -38,6 +39,7 @@ class ValueAndGrad:
             raise UsageError(f"value_and_grad needs a function that returns (loss, gradients), not {fn!r}")
         self._fn = fn
         self._names: list[str] | None = None
+        self._without: list[str] = []  #: parameters of the object that no gradient is returned for
         self.tensors: Tensors | None = None
         self.traits = frozenset({"no-upstream"})
         self.unfed: frozenset[str] = frozenset()  #: what a network is fed and gives no gradient for; after a run
@@ -67,8 +69,19 @@ class ValueAndGrad:
         raw = self._seeded({n: np.array(v) for n, v in primals.items()}, constants)[0]
         self.pick(raw)
         keys = [str(k) for k in raw[1]] if isinstance(raw[1], Mapping) else []
-        self._names = [n for n in self._object.arrays() if spelled(n, keys) and n not in primals]
+        own = [n for n in self._object.arrays() if n not in primals]
+        self._names = [n for n in own if spelled(n, keys)]
+        together = beside(p for n in self._names for p in self._object.paths(n))
+        alike = [n for n in own if n not in self._names and self._object.in_any(n, together)]
+        self._without = [n for n in alike if self._matters(n, raw[0], primals, constants)]
+        self._names += self._without
         self.unfed = frozenset(n for n in primals if n not in self._object.arrays() and not spelled(n, keys))
+
+    def _matters(self, name: str, loss: Any, primals: Arrays, constants: Mapping[str, Any]) -> bool:
+        """Whether the loss depends on the array of this name."""
+        assert self._object is not None
+        moved = {n: np.array(v) for n, v in primals.items()} | {name: self._object.arrays()[name] + 0.37}
+        return not np.array_equal(self.pick(self._seeded(moved, constants)[0]), loss, equal_nan=True)
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The loss on foreign arrays, as they are."""
@@ -107,7 +120,8 @@ class ValueAndGrad:
         offered = case.primals
         if self._object is not None and isinstance(result, Mapping):  # a network gives none for what it is fed
             keys = [str(k) for k in result]
-            offered = {n: v for n, v in case.primals.items() if n in on_it or spelled(n, keys)}
+            own = [n for n in on_it if n not in self._without]
+            offered = {n: v for n, v in case.primals.items() if n in own or spelled(n, keys)}
         if len(raw) > 2:
             result = _without_state(result, list(offered), order, offered)
         found = assign(result, offered, self.name, order)

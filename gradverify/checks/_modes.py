@@ -76,6 +76,12 @@ def _defaults(adapter: Adapter, case: Case, resting: str, told: list[str]) -> di
     return found
 
 
+def vars_of_object(adapter: Any) -> dict[str, Any]:
+    """The attributes of the user's object, before any run, where its adapter holds one."""
+    owner = getattr(vars(adapter).get("_template"), "obj", None) if hasattr(adapter, "__dict__") else None
+    return dict(getattr(owner, "__dict__", {}))
+
+
 def forward_of(adapter: Any) -> Callable[..., Any] | None:
     """The user's own forward, where its adapter holds it."""
     held = vars(adapter) if hasattr(adapter, "__dict__") else {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.checks._axes import PARAMETER, sized
-from gradverify.checks._modes import forward_of, optional
+from gradverify.checks._modes import forward_of, optional, vars_of_object
 from gradverify.sampling import evaluate, quiet
 from gradverify.types import Array, Bench, Case, differentiable, leaves
 
@@ -148,10 +148,15 @@ def _relabelled(case: Case, name: str, label: int) -> Case:
 
 
 def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
-    """Axes that are free of all others (height, width, time) made longer: what a stride that divides hides."""
+    """Axes that are free of all others (height, width, time) made longer: what a stride that divides hides.
+
+    Not of an object that was made for images of this shape and says so (``self.input_shape``).
+    """
+    made_for = {tuple(v) for v in vars_of_object(bench.adapter).values() if isinstance(v, (tuple, list)) and len(v) > 1
+                and all(isinstance(n, (int, np.integer)) for n in v)}  # fmt: skip
     for k, v in _tensors(bench, case):
         free = [i for i in range(1, v.ndim) if _accepted(bench, sized_along(case, k, {i: 1}))]
-        if free and not PARAMETER.fullmatch(k):
+        if free and not PARAMETER.fullmatch(k) and v.shape not in made_for and v.shape[1:] not in made_for:
             by = {axis: 1 + 2 * i for i, axis in enumerate(reversed(free))}
             shape = tuple(n + by.get(i, 0) for i, n in enumerate(v.shape))
             yield (

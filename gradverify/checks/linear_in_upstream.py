@@ -14,7 +14,8 @@ from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves
 
 ITERATED = 1e-2  #: a backward that is less linear than this does not stop at a tolerance
 STEPS_BEHIND = 10.0  #: tolerances that the end of an iteration may be off by
-POWER = 20  #: of two, by which an upstream is made larger and smaller
+POWER, POWER_32 = 20, 6  #: of two, by which an upstream is made larger and smaller; in float32
+ABSOLUTE = 64.0  #: roundings of a gradient that it carries whatever the size of its upstream, as p - (p - lr g) does
 LOW = 1e-4  #: a precision coarser than this has no range for that
 
 
@@ -63,7 +64,8 @@ def _of_any_size(bench: Bench, u: Out, at_u: Gradients) -> Iterator[Measurement]
     if bench.eps > LOW or all(largest(v) == 0 for v in leaves(u).values()):
         return  # the range of float16 is too short
     w = u if getattr(bench, "own_upstream", False) else each(u, np.abs)
-    c = 2.0**POWER
+    power = POWER if bench.eps < 1e-10 else POWER_32
+    c = 2.0**power
     kind: type = np.float64 if bench.eps < 1e-10 else np.float32
     room = float(np.finfo(kind).max) ** 0.5 / c
     if any(largest(v) > room for v in (*leaves(u).values(), *at_u.values()) if v is not None):
@@ -72,9 +74,13 @@ def _of_any_size(bench: Bench, u: Out, at_u: Gradients) -> Iterator[Measurement]
     tiny = snapshot(bench.run().pullback(each(w, lambda x: np.asarray(x / c, x.dtype))))
     got, want = {k: _over(huge.get(k), -c) for k in at_u}, {k: _over(tiny.get(k), 1 / c) for k in at_u}
     beyond = float(np.finfo(kind).tiny) / bench.eps * c  # what has underflowed
-    bound = {k: _bound(bench, k, (1.0, g), (1.0, got[k])) + beyond for k, g in want.items() if g is not None}
+    bound = {
+        k: _bound(bench, k, (1.0, g), (1.0, got[k])) + beyond + ABSOLUTE * bench.eps * c * max(1.0, largest(g))
+        for k, g in want.items() if g is not None
+    }  # fmt: skip
+    bound = _iterated(bench, u, got, want, bound, factor=c)
     yield from compared(
-        bench, got, want, f"upstream times -2^{POWER} and 2^-{POWER}",
+        bench, got, want, f"upstream times -2^{power} and 2^-{power}",
         "depends on the size or the sign of the upstream: it is clipped, normalised, or left out where it is small",
         bound=bound, facts={"upstream": "scaled", "factor": c},
     )  # fmt: skip
@@ -91,17 +97,23 @@ def _bound(bench: Bench, name: str, *terms: tuple[float, Array | None]) -> float
     return own + 8 * bench.eps * sum(abs(a) * largest(0.0 if g is None else g) for a, g in terms)
 
 
-def _iterated(bench: Bench, u: Out, got: Gradients, want: Gradients, bound: dict[str, float]) -> dict[str, float]:
-    """The bounds with the tolerance at which backward stops an iteration of its own: it is linear to about that."""
+def _iterated(
+    bench: Bench, u: Out, got: Gradients, want: Gradients, bound: dict[str, float], *, factor: float = 1.0
+) -> dict[str, float]:
+    """The bounds with the tolerance at which backward stops an iteration of its own: it is linear to about that.
+
+    factor  what the answers were multiplied by after the iteration had stopped
+    """
     off = {}
     for k, g in want.items():
         other = got.get(k)
         if k in bound and g is not None and other is not None and np.shape(other) == g.shape:
             with np.errstate(invalid="ignore"):
                 off[k] = largest(np.subtract(g, other))
-    if not any(bound[k] < gap <= ITERATED * largest(want[k]) for k, gap in off.items()):
+    most = ITERATED * max(1.0, factor)
+    if not any(bound[k] < gap <= most * largest(want[k]) for k, gap in off.items()):
         return bound
-    within = STEPS_BEHIND * tolerance_of(bench.run().pullback, copied(u))
+    within = factor * STEPS_BEHIND * tolerance_of(bench.run().pullback, copied(u))
     return {k: b + within * max(1.0, largest(want[k])) for k, b in bound.items()}
 
 

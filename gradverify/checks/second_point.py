@@ -87,7 +87,7 @@ def _elsewhere(v: Array, rng: np.random.Generator, *, ordered: bool) -> Array:
         return v  # masks, counts and one-hot rows stay
     wide = v.astype(float)
     together = float(rng.uniform(1 - STEP, 1 + STEP))
-    if v.ndim == 2 and v.shape[0] == v.shape[1] > 1 and _structured(wide):
+    if v.ndim > 1 and v.shape[-2] == v.shape[-1] > 1 and _structured(wide):
         return v if _orthogonal(wide) else together * wide
     if any(_sorted(wide, axis) for axis in range(v.ndim)):
         return together * wide
@@ -120,11 +120,12 @@ def _rolled(v: Array) -> Array:
     return np.roll(v, by, axis=0)
 
 
-def _structured(matrix: Array) -> bool:
-    """Symmetric, triangular or orthogonal: a rotation, a covariance, a factor."""
-    triangular = not np.any(np.triu(matrix, 1)) or not np.any(np.tril(matrix, -1))
-    return bool(triangular or np.array_equal(matrix, matrix.T) or _orthogonal(matrix))
+def _structured(matrices: Array) -> bool:
+    """Symmetric, triangular or orthogonal, all of a stack: a rotation, a covariance, a factor."""
+    triangular = not np.any(np.triu(matrices, 1)) or not np.any(np.tril(matrices, -1))
+    return bool(triangular or np.array_equal(matrices, matrices.swapaxes(-1, -2)) or _orthogonal(matrices))
 
 
-def _orthogonal(matrix: Array) -> bool:
-    return bool(np.allclose(matrix @ matrix.T, np.eye(len(matrix)), rtol=0, atol=TOLERANCE))
+def _orthogonal(matrices: Array) -> bool:
+    products = matrices @ matrices.swapaxes(-1, -2)
+    return bool(np.allclose(products, np.eye(matrices.shape[-1]), rtol=0, atol=TOLERANCE))

@@ -458,6 +458,21 @@ def test_a_loss_whose_dvalues_are_the_predictions(agree, rng):
     assert adapter.traits == {"no-upstream"}
 
 
+class SoftmaxAndLoss:
+    def forward(self, scores, y_true):
+        e = np.exp(scores - scores.max(axis=1, keepdims=True))
+        self.output = e / e.sum(axis=1, keepdims=True)
+        return -np.mean(np.log(self.output[np.arange(len(scores)), y_true]))
+
+    def backward(self, dvalues, y_true):
+        samples = len(dvalues)
+        self.dinputs = (dvalues - np.eye(dvalues.shape[1])[y_true]) / samples
+
+
+def test_a_softmax_with_its_loss_whose_dvalues_are_what_it_put_out(agree, rng):
+    agree(SoftmaxAndLoss(), {"scores": rng.standard_normal((B, N_OUT))}, {"y_true": np.array([0, 1, 2, 2, 0])})
+
+
 # E2: activation and loss objects ---
 
 

@@ -166,3 +166,24 @@ def test_noise_from_a_hidden_generator_that_is_off_is_left_off():
     hidden = np.random.default_rng()
     noisy = lambda x, sigma: (x * (1 + sigma * hidden.standard_normal(x.shape)), None)  # noqa: E731  (as above)
     assert report(lambda u, _: {"x": u}, {"x": X}, noisy, constants={"sigma": 0.0}).verdict == "pass"
+
+
+def test_a_layer_made_for_images_of_one_shape_is_not_asked_about_others():
+    class Crop:
+        """Drops the rows and columns beyond an even number; its gradient has the shape that it was made for."""
+
+        def __init__(self, input_shape=None):
+            if input_shape is not None:
+                self.input_shape = input_shape
+
+        def forward(self, x):
+            return 3 * x[:, :4, :6]
+
+        def backward(self, dout):
+            dx = np.zeros((len(dout), 4, 6))
+            dx[:, :4, :6] = 3 * dout
+            return dx
+
+    x = {"x": np.random.default_rng(0).standard_normal((2, 4, 6))}
+    assert gv.verify(Crop(input_shape=(4, 6)), x).verdict == "pass"
+    assert "telling-settings" in {f.check for f in gv.verify(Crop(), x).findings if f.verdict == "fail"}
