@@ -178,7 +178,7 @@ def _listed(names: Iterable[str], most: int = 4) -> str:
 
 
 def _seconds(footer: Mapping[str, Any] | None) -> str:
-    if footer is None:
+    if footer is None or footer.get("complete") is False:
         return ", incomplete"
     seconds = footer.get("seconds")
     return "" if not isinstance(seconds, (int, float)) else f", {seconds:.2f} s"
