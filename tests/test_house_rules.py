@@ -39,7 +39,8 @@ LAYERS = (
     ("api",),
     ("recording",),
     ("studies", "grading", "conformance"),
-    ("parametrize", "pytest_table", "pytest_items", "pytest_rows", "commands"),
+    ("parametrize", "pytest_table", "pytest_items", "commands"),
+    ("pytest_rows",),
     ("cli", "pytest_plugin"),
     ("__main__",),
 )
