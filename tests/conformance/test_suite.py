@@ -171,7 +171,7 @@ def test_a_target_that_cannot_be_imported_is_one_clear_line(suite):
     result.stderr.fnmatch_lines(["ERROR: gradverify: the target 'no_such_package:target' cannot be imported: *"])
 
 
-@pytest.mark.parametrize("backend", ["reference", "torch", "autograd"])
+@pytest.mark.parametrize("backend", ["reference", "torch", "autograd", "jax"])
 @pytest.mark.parametrize(
     "what",
     ["affine/4x3 or relu/at-0 or last-class or hidden-perm", pytest.param("not nothing", marks=pytest.mark.slow)],
@@ -183,6 +183,16 @@ def test_the_targets_that_come_with_gradverify_conform(suite, backend, what):
     result = suite(None, "-k", what, *waivers, spec=f"{TARGETS}.{backend}:target")
     assert result.ret == 0
     assert result.parseoutcomes()["passed"] >= 4
+
+
+def test_float32_is_float32_where_torch_would_take_a_short_cut(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from gradverify.conformance.targets.torch import full_float32
+
+    if hasattr(getattr(torch.backends.cudnn, "conv", None), "fp32_precision"):
+        monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
+    full_float32(torch)
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.cuda
