@@ -2,10 +2,12 @@
 
 import itertools
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from gradverify.conformance import targets
+from gradverify.conformance.targets.torch import full_float32
 
 TARGETS = "gradverify.conformance.targets"
 WAIVERS = {name: f"{targets.__path__[0]}/{name}.toml" for name in ("torch", "autograd")}
@@ -185,14 +187,17 @@ def test_the_targets_that_come_with_gradverify_conform(suite, backend, what):
     assert result.parseoutcomes()["passed"] >= 4
 
 
-def test_float32_is_float32_where_torch_would_take_a_short_cut(monkeypatch):
-    torch = pytest.importorskip("torch")
-    from gradverify.conformance.targets.torch import full_float32
-
-    if hasattr(getattr(torch.backends.cudnn, "conv", None), "fp32_precision"):
-        monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
-    full_float32(torch)
-    assert not torch.backends.cudnn.allow_tf32
+@pytest.mark.parametrize(
+    ("cudnn", "said"),
+    [
+        (SimpleNamespace(conv=SimpleNamespace(fp32_precision="tf32")), lambda c: c.conv.fp32_precision == "ieee"),
+        (SimpleNamespace(allow_tf32=True), lambda c: c.allow_tf32 is False),
+    ],
+    ids=["torch 2.9 and later", "torch before"],
+)
+def test_float32_is_float32_where_cuda_would_take_a_short_cut(cudnn, said):
+    full_float32(SimpleNamespace(backends=SimpleNamespace(cudnn=cudnn)))
+    assert said(cudnn)
 
 
 @pytest.mark.cuda

@@ -66,7 +66,7 @@ class TorchTarget:
 
 def full_float32(torch: Any) -> None:
     """Convolutions of cuDNN in float32, not in the ten bits of TF32 that they have by default."""
-    convolution = getattr(torch.backends.cudnn, "conv", None)
+    convolution: Any = getattr(torch.backends.cudnn, "conv", None)
     if hasattr(convolution, "fp32_precision"):
         convolution.fp32_precision = "ieee"
     else:  # before torch 2.9
