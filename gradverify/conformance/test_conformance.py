@@ -178,3 +178,7 @@ def _selected(request: pytest.FixtureRequest) -> list[str]:
 
 def _told(error: AdapterError) -> str:
     return f"{error}\n\n{own_part(error.__cause__)}" if error.__cause__ is not None else str(error)
+
+
+for _test in (test_target, test_lacking, test_case, test_precision, test_invariant):
+    setattr(_test, "__test__", True)  # noqa: B010  # a test whatever the user's python_functions says

@@ -114,6 +114,14 @@ def test_a_configuration_that_refuses_empty_parameters_is_no_obstacle(suite):
     assert result.ret == 0
 
 
+@pytest.mark.parametrize(
+    "key", ["python_files=check_*.py", "python_functions=check_*", "addopts=--import-mode=importlib", "strict=true"]
+)
+def test_a_configuration_for_other_names_of_tests_is_no_obstacle(suite, key):
+    result = suite(RIGHT, "-k", "tanh/3x4", "-o", key)
+    result.assert_outcomes(passed=1)
+
+
 def test_collecting_is_no_run_that_judged_nothing(suite):
     assert suite(RIGHT, "--collect-only").ret == 0
 
