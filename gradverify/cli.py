@@ -122,9 +122,12 @@ def _run(args: argparse.Namespace) -> int:
     except GradverifyError as error:
         say(error, verbose)
         return 3
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stderr.close()
-        return 0
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
+            sys.stderr.close()
+            return 0
+        say(UsageError(str(error)), verbose)
+        return 2
     except KeyboardInterrupt:
         print("gradverify: interrupted", file=sys.stderr)
         return 130

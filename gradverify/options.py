@@ -60,6 +60,26 @@ SHARED: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("dtype", dtype, "DTYPE", "cast floating-point primals to this dtype before the implementation sees them"),
 )
 
+NAMES = tuple(name for name, *_ in SHARED)
+
+
+def fault(name: str, value: Any) -> str:
+    """What is wrong with a keyword of ``gv.verify`` that a marker gives; "" when nothing is."""
+    if name in ("checks", "oracles"):
+        listed = isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+        return "" if listed else f"{name} is a list of names, such as ['shape'], not {value!r}"
+    if name == "tolerance":
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+        return "" if number else f"tolerance is a number from 0 up, not {value!r}"
+    if name == "seed" and (not hasattr(value, "__index__") or isinstance(value, bool)):
+        return f"a seed is a whole number from 0 up, not {value!r}"
+    convert = next(convert for known, convert, _, _ in SHARED if known == name)
+    try:
+        convert(str(value))
+    except argparse.ArgumentTypeError as error:
+        return str(error)
+    return ""
+
 
 def add(add_argument: Callable[..., Any], prefix: str = "") -> None:
     """Declare the shared options; none given is ``None``, so that defaults stay where they are defined."""

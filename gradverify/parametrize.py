@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from gradverify.errors import UsageError
-from gradverify.recording import Recorder, current_item
+from gradverify.recording import ASKED, Recorder, current_item
 
 FORMS = (
     "each item is (subject, primals), (name, subject, primals), either with constants behind, "
@@ -25,11 +25,19 @@ class BoundCheck:
     name: str
     make: Callable[[], tuple[Any, Any]]
     keywords: Mapping[str, Any] = field(default_factory=dict)
+    is_a_bound_check: ClassVar[bool] = True
 
     def __call__(self) -> Any:
-        """Run the check; fail like the ``gradverify`` fixture, skip with the reason where it does not apply."""
+        """Run the check; fail like the ``gradverify`` fixture, skip with the reason where it does not apply.
+
+        Raises UsageError outside of a test that pytest runs.
+        """
         __tracebackhide__ = True
-        recorder = Recorder(current_item.get())
+        item = current_item.get(None)
+        if item is None:
+            raise UsageError(f"{self.check} of {self.name} is called outside of a test; let pytest run the test")
+        item.stash[ASKED] = True
+        recorder = Recorder(item)
         subject, primals = self.make()
         report = recorder.measure(subject, primals, **{**self.keywords, "checks": [self.check], "name": self.name})
         if all(f.verdict == "skipped" for f in report.findings):

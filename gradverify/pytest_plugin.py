@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gradverify.recording import Recorder
-    from gradverify.subjects import Subject
 
 MARKER = (
     "gradverify(level, seed, device, dtype, checks, oracles, tolerance): keywords for the gradverify fixture of a test"
@@ -31,17 +29,6 @@ MARKER_KEYWORDS = ("level", "seed", "device", "dtype", "checks", "oracles", "tol
 
 #: The attribute that ``@gv.subject`` leaves on a function; a test keeps it equal to ``gradverify.subjects.MARK``.
 SUBJECT = "__gradverify_subject__"
-
-
-class Session:
-    """What the controller gathers: one dict per call of ``verify``, and which workers died."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-        self.crashes: list[str] = []
-
-
-SESSION = pytest.StashKey[Session]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,7 +50,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, read the options. Raises pytest.UsageError with one clear line."""
     config.addinivalue_line("markers", MARKER)
-    config.stash[SESSION] = Session()
     try:
         defaults, waivers = _defaults(config), _waivers(config)
         if defaults or waivers:
@@ -72,10 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[DEFAULTS], config.stash[WAIVERS] = defaults, waivers
         if config.getoption("gradverify_columns") or config.getini("gradverify_columns"):
             _columns(config)
-        if config.getoption("gradverify_report"):
-            from gradverify.report import format_of
+        _files(config)
+        if config.getoption("gradverify_target") and not hasattr(config, "workerinput"):
+            from gradverify.conformance.loading import load_target
 
-            format_of(config.rootpath / config.getoption("gradverify_report"))
+            load_target(config.getoption("gradverify_target"), defaults.get("device"))
     except Exception as error:
         from gradverify.errors import GradverifyError
 
@@ -109,6 +96,20 @@ def _waivers(config: pytest.Config) -> list[Any]:
     return read_waivers(path)
 
 
+def _files(config: pytest.Config) -> None:
+    """What is given as an option is not empty; the report can be a file of a known format."""
+    for name in ("report", "waivers", "target"):
+        if config.getoption(f"gradverify_{name}") == "":
+            raise argparse.ArgumentTypeError(f"--gradverify-{name} is empty")
+    if config.getoption("gradverify_report"):
+        from gradverify.report import format_of
+
+        path = config.invocation_params.dir / config.getoption("gradverify_report")
+        format_of(path)
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"--gradverify-report={path} is a folder; name a file in it")
+
+
 def _columns(config: pytest.Config) -> list[str]:
     from gradverify.pytest_table import chosen_columns
 
@@ -126,7 +127,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if config.getoption("gradverify_report"):
         said.append(f"report {config.getoption('gradverify_report')}")
     if waivers:
-        said.append(f"{len(waivers)} waivers")
+        said.append(f"{len(waivers)} waiver{'s' * (len(waivers) != 1)}")
     return f"gradverify: {', '.join(said)}" if said else None
 
 
@@ -146,137 +147,70 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         for mark in item.iter_markers("gradverify"):
             wrong = _marker_fault(mark)
-            if wrong:
-                raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.gradverify {wrong}")
+            if wrong and hasattr(config, "workerinput"):  # an exception here would end a worker without a word
+                from gradverify.recording import FAULT
+
+                _in_use(config)
+                item.stash[FAULT] = f"@pytest.mark.gradverify: {wrong}"
+            elif wrong:
+                raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.gradverify: {wrong}")
 
 
 def _marker_fault(mark: pytest.Mark) -> str:
     if mark.args:
-        return f"takes keywords only, not {mark.args[0]!r}"
+        return f"takes keywords only, not {mark.args[0]!r}; known: {', '.join(MARKER_KEYWORDS)}"
     for name, value in mark.kwargs.items():
         if name not in MARKER_KEYWORDS:
-            hint = options.nearest(name, MARKER_KEYWORDS)
-            return f"does not know {name!r}" + (hint if hint != ";" else f"; known: {', '.join(MARKER_KEYWORDS)}")
-        if name == "level" and value not in options.LEVELS:
-            hint = options.nearest(str(value), options.LEVELS)
-            return f"has no level {value!r}{hint} known: {', '.join(options.LEVELS)}"
+            return f"does not know {name!r}{options.nearest(name, MARKER_KEYWORDS)} known: {', '.join(MARKER_KEYWORDS)}"
+        wrong = options.fault(name, value) or _unknown(name, value)
+        if wrong:
+            return wrong
     return ""
 
 
-class SubjectItem(pytest.Item):
-    """A ``@gv.subject`` function of a test module, as a test."""
+def _unknown(name: str, value: Any) -> str:
+    """What no check or oracle is called; asks the registry only if there are names."""
+    if name not in ("checks", "oracles"):
+        return ""
+    from gradverify import registry
+    from gradverify.errors import UsageError
 
-    def __init__(self, *, subject: Subject, **kw: Any) -> None:
-        super().__init__(**kw)
-        self.gradverify_subject = subject
-
-    def runtest(self) -> None:
-        __tracebackhide__ = True
-        from gradverify.recording import Recorder
-
-        Recorder(self).subject(self.gradverify_subject)
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The failure text alone: there is no test body whose line would help."""
-        from gradverify.errors import GradientFailure
-
-        if isinstance(excinfo.value, GradientFailure):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
-
-    def reportinfo(self) -> tuple[Any, int | None, str]:
-        code = getattr(self.gradverify_subject.make, "__code__", None)
-        return self.path, None if code is None else code.co_firstlineno - 1, self.name
+    try:
+        for one in value:
+            if name == "oracles" or one not in list(registry.invariant):
+                _ = (registry.oracle if name == "oracles" else registry.check)[one]
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> pytest.Item | None:
     """Functions marked with ``@gv.subject`` where they are defined, whatever their names."""
     if not inspect.isfunction(obj) or SUBJECT not in vars(obj) or not isinstance(collector, pytest.Module):
         return None
-    from gradverify.subjects import marked
-
-    subject = marked(obj)
-    if subject is None or obj.__module__ != collector.obj.__name__:
+    if obj.__module__ != collector.obj.__name__:
         return None
+    from gradverify.pytest_items import subject_item
+
     _in_use(collector.config)
-    item: pytest.Item = SubjectItem.from_parent(collector, name=name, subject=subject)
-    return item
+    return subject_item(collector, name, obj)
 
 
 def _in_use(config: pytest.Config) -> None:
     """From here on rows travel on reports, and the controller gathers them."""
     if not config.pluginmanager.has_plugin("gradverify-rows"):
-        config.pluginmanager.register(_Rows(), "gradverify-rows")
+        from gradverify.pytest_rows import Rows
+
+        config.pluginmanager.register(Rows(), "gradverify-rows")
     _gather(config)
 
 
 def _gather(config: pytest.Config) -> None:
     """Gather rows on the controller, or where there is only one process."""
     if not hasattr(config, "workerinput") and not config.pluginmanager.has_plugin("gradverify-gather"):
-        config.pluginmanager.register(_Gather(config), "gradverify-gather")
+        from gradverify.pytest_rows import Gather
 
-
-class _Rows:
-    """Registered when the first test uses gradverify."""
-
-    def __init__(self) -> None:
-        from gradverify.recording import CALLS, current_item
-
-        self.calls, self.current = CALLS, current_item
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Remember which test runs, for the checks of ``parametrize_with_checks``."""
-        self.current.set(item)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Move the rows of the test onto its report."""
-        report = yield
-        calls = item.stash.get(self.calls, None)
-        if calls:
-            report.gradverify = list(calls)  # type: ignore[attr-defined]  # pytest carries unknown attributes to the controller
-            calls.clear()
-        return report
-
-
-class _Gather:
-    """Registered on the controller only, when something may come: workers send, they do not gather."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.session = config.stash[SESSION]
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.session.calls += getattr(report, "gradverify", [])
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any, error: object) -> None:
-        if error:
-            self.session.crashes.append(f"{node.gateway.id}: {error}")
-
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if self.config.getoption("gradverify_target") and not self._judged() and exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a conformance run that judged nothing proves nothing
-        path = self.config.getoption("gradverify_report")
-        if path:
-            from gradverify.pytest_table import save
-
-            complete = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-            save(self.session, self.config, complete)
-
-    def _judged(self) -> bool:
-        return any(row["verdict"] in ("pass", "fail") for call in self.session.calls for row in call["rows"])
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.config.getoption("gradverify_target") and not self._judged():
-            terminalreporter.write_line("gradverify: nothing was judged, so the run fails", red=True)
-        if self.session.calls or self.config.getoption("gradverify_report"):
-            from gradverify.pytest_table import summary
-
-            terminalreporter.section("gradverify")
-            for line in summary(self.session, self.config):
-                terminalreporter.write_line(line)
+        config.pluginmanager.register(Gather(config), "gradverify-gather")
 
 
 @pytest.hookimpl(trylast=True)

@@ -45,6 +45,9 @@ COLUMNS = (
 )
 DEFAULT = ("verdict", "test", "judged", "gradients", "resolution", "of", "worst", "cause")
 
+BAD = (Verdict.FAIL, Verdict.ERROR)
+GOOD = (Verdict.PASS.value, Verdict.SKIPPED.value)
+
 #: Rows in the terminal; the passes beyond are counted, a report file has them all.
 MOST_ROWS = 50
 
@@ -54,6 +57,7 @@ class SessionLike(Protocol):
 
     calls: list[dict[str, Any]]
     crashes: list[str]
+    unsaved: str
 
 
 def chosen_columns(text: str) -> list[str]:
@@ -72,7 +76,7 @@ def row(call: dict[str, Any]) -> dict[str, str]:
     shown = worst if worst is not None and worst.verdict is not Verdict.PASS else None
     gradients, resolution = resolution_of(findings)
     return {
-        "verdict": verdict_of(findings).value,
+        "verdict": _said(verdict_of(findings), findings, call),
         "test": call["test"],
         "subject": worst.adapter if worst else "",
         "judged": str(judged(findings)),
@@ -87,19 +91,27 @@ def row(call: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def _said(verdict: Verdict, findings: Sequence[Finding], call: dict[str, Any]) -> str:
+    """The verdict in view of what became of the test."""
+    if call.get("excused") and verdict in BAD:
+        return f"{verdict} (expected)"
+    only_skipped = all(f.verdict is Verdict.SKIPPED for f in findings)
+    return Verdict.SKIPPED.value if call.get("skipped") and only_skipped else verdict.value
+
+
 def summary(session: SessionLike, config: pytest.Config) -> Iterator[str]:
     """The lines of the terminal section."""
     calls = in_order(session.calls)
     findings = [decode(r) for call in calls for r in call["rows"]]
     if calls:
         columns = chosen_columns(config.getoption("gradverify_columns") or config.getini("gradverify_columns"))
-        rows = sorted((row(call) for call in calls), key=lambda r: r["verdict"] == Verdict.PASS)
-        bad = sum(r["verdict"] != Verdict.PASS for r in rows)
+        rows = sorted((row(call) for call in calls), key=lambda r: r["verdict"] in GOOD)
+        bad = sum(r["verdict"] not in GOOD for r in rows)
         shown = rows[: max(MOST_ROWS, bad)]
         used = [c for c in columns if c in ("verdict", "test") or any(r[c] for r in shown)]
         yield from aligned([used, *([r[c] for c in used] for r in shown)])
         if len(rows) > len(shown):
-            yield f"... and {plural(len(rows) - len(shown), 'more row')} that passed"
+            yield f"... and {plural(len(rows) - len(shown), 'more row')} that passed or did not apply"
     n = {word: count for word, count in counts(findings).items() if count}
     tests = plural(len({call["test"] for call in calls}), "test")
     said = ", ".join(f"{count} {word}" for word, count in n.items())
@@ -107,7 +119,7 @@ def summary(session: SessionLike, config: pytest.Config) -> Iterator[str]:
     yield from stale(findings, config)
     for crash in session.crashes:
         yield f"worker {crash}; the rows of the test that it ran are lost"
-    if config.getoption("gradverify_report"):
+    if config.getoption("gradverify_report") and not session.unsaved:
         yield f"report: {config.getoption('gradverify_report')}"
 
 
@@ -123,23 +135,35 @@ def stale(findings: Sequence[Finding], config: pytest.Config) -> Iterator[str]:
             yield f"stale, it excused nothing in this run: {waiver}"
 
 
-def save(session: SessionLike, config: pytest.Config, complete: bool) -> None:
-    """Write the report file: all findings in the order of the tests, a dead worker as an error of its own."""
+def save(session: SessionLike, config: pytest.Config, complete: bool) -> str:
+    """Write the report file; says why where it cannot be written.
+
+    All findings in the order of the tests; a dead worker and an interruption are errors of their own.
+    """
     calls = in_order(session.calls)
-    findings = [
-        dataclasses.replace(f, facts={**f.facts, "test": call["test"]})
-        for call in calls
-        for f in map(decode, call["rows"])
+    findings = [_placed(decode(row), call) for call in calls for row in call["rows"]]
+    lost = [
+        ("pytest-xdist", crash, "worker", "the worker died while it ran a test, whose rows are lost")
+        for crash in session.crashes
     ]
-    for crash in session.crashes:
-        why = "the worker died while it ran a test, whose rows are lost"
-        findings.append(
-            Finding(adapter="pytest-xdist", case=crash, check="worker", of="worker", verdict=Verdict.ERROR, why=why)
-        )
+    if not complete:
+        lost.append(("pytest", "run", "run", "the run was interrupted: what had not run yet is missing"))
+    for adapter, case, check, why in lost:
+        findings.append(Finding(adapter=adapter, case=case, check=check, of=check, verdict=Verdict.ERROR, why=why))
     report = Report.of(findings, seconds=sum(call["seconds"] for call in calls))
     if not complete:
         report = dataclasses.replace(report, footer={**(report.footer or {}), "complete": False})
-    report.save(config.invocation_params.dir / config.getoption("gradverify_report"))
+    try:
+        report.save(config.invocation_params.dir / config.getoption("gradverify_report"))
+    except OSError as error:
+        return f"gradverify: the report {config.getoption('gradverify_report')} cannot be written: {error}"
+    return ""
+
+
+def _placed(f: Finding, call: dict[str, Any]) -> Finding:
+    """A finding that knows its test, and why its fail is none of the run."""
+    notes = (f"expected: {call['excused']}",) if call.get("excused") and f.verdict in BAD else ()
+    return dataclasses.replace(f, facts={**f.facts, "test": call["test"]}, notes=(*f.notes, *notes))
 
 
 def in_order(calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

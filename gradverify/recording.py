@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import inspect
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from gradverify import options
+from gradverify.errors import GradverifyError, UsageError
 
 if TYPE_CHECKING:
     from gradverify.report import Report
@@ -26,6 +31,12 @@ CALLS = pytest.StashKey[list[dict[str, Any]]]()
 #: On the config: the keywords that options and ini keys set, and the waivers; absent where there are none.
 DEFAULTS = pytest.StashKey[dict[str, Any]]()
 WAIVERS = pytest.StashKey[list["Waiver"]]()
+#: On an item: the reasons of the waivers that excuse what failed in it so far.
+WAIVED = pytest.StashKey[list[str]]()
+#: On an item: True when the check of ``parametrize_with_checks`` was called.
+ASKED = pytest.StashKey[bool]()
+#: On an item: what is wrong with its marker.
+FAULT = pytest.StashKey[str]()
 #: The test that runs; set by the plugin for the checks of ``parametrize_with_checks``.
 current_item: ContextVar[pytest.Item] = ContextVar("current_item")
 
@@ -36,49 +47,75 @@ class Recorder:
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
 
-    def __call__(self, subject: Any, primals: Any, **keywords: Any) -> Report:
+    def __call__(self, subject: Any, primals: Any = None, **keywords: Any) -> Report:
         """``gv.verify(subject, primals, **keywords)``, recorded; returns the report if it is not a failure.
 
         Keywords given here win over the marker's, the marker's over options, options over ini keys.
-        Raises GradientFailure, an AssertionError, with the failure text; a waived failure is an xfail.
+        Raises GradientFailure, an AssertionError, with the failure text; a waived failure makes the test an xfail.
         """
         __tracebackhide__ = True
         report = self.measure(subject, primals, **keywords)
         self.settle(report)
         return report
 
-    def measure(self, subject: Any, primals: Any, **keywords: Any) -> Report:
-        """Verify and record, without judging the test."""
+    def measure(self, subject: Any, primals: Any = None, **keywords: Any) -> Report:
+        """Verify and record, without judging the test. What cannot be driven is a row, too."""
         __tracebackhide__ = True
         from gradverify.api import verify
 
-        marker = self._item.get_closest_marker("gradverify")
-        defaults: dict[str, Any] = self._item.config.stash.get(DEFAULTS, {})
-        given = {**defaults, **(marker.kwargs if marker else {}), **keywords}
+        given = {**defaults(self._item.config), **self._marked(), **keywords}
         given["name"] = given.get("name") or self._name()
-        return self.record(verify(subject, primals, **given), given.get("seed", 0))
+        try:
+            _known(given, tuple(inspect.signature(verify).parameters)[2:])
+            report = verify(subject, primals, **given)
+        except GradverifyError as error:
+            self.broken(str(error), str(given["name"]), given.get("seed", 0))
+            raise error.with_traceback(None) from error.__cause__  # the frames of gradverify help nobody
+        return self.record(report, given.get("seed", 0))
 
     def subject(self, subject: Subject) -> Report:
         """Verify a ``@gv.subject`` function; the marker's and the options' keywords win over the decorator's."""
         __tracebackhide__ = True
-        marker = self._item.get_closest_marker("gradverify")
-        defaults: dict[str, Any] = self._item.config.stash.get(DEFAULTS, {})
-        given = {**subject.keywords, **defaults, **(marker.kwargs if marker else {})}
-        made, primals, constants = subject.draw(int(given.get("seed", 0)))
-        return self(made, primals, constants=constants, **{**given, "name": subject.name})
+        given = {**subject.keywords, **defaults(self._item.config), **self._marked(), "name": subject.name}
+        try:
+            made, primals, constants = subject.draw(int(given.get("seed", 0)))
+        except Exception as error:
+            said = str(error) if isinstance(error, GradverifyError) else f"{type(error).__name__}: {error}"
+            self.broken(said, subject.name, given.get("seed", 0))
+            raise
+        return self(made, primals, constants=constants, **given)
+
+    def _marked(self) -> dict[str, Any]:
+        """The keywords of the test's markers; the closest wins, a class or a module may give the others."""
+        marks = list(self._item.iter_markers("gradverify"))
+        return {name: value for mark in reversed(marks) for name, value in mark.kwargs.items()}
+
+    def broken(self, why: str, name: str, seed: int, repeat: Sequence[str] = ()) -> None:
+        """Record that the implementation could not be driven; the arguments are those of ``record``."""
+        from gradverify.report import Report
+        from gradverify.types import Finding, Verdict
+
+        row = Finding(adapter=name, case=name, check="run", of="subject", verdict=Verdict.ERROR, why=why or "no reason")
+        self.record(Report.of([row]), seed, repeat)
 
     def _name(self) -> str:
         """The test's name; further calls in the same test are numbered, examples of one Hypothesis test are not."""
         calls = len(self._item.stash.get(CALLS, []))
         return self._item.name if not calls or _under_hypothesis() else f"{self._item.name}#{calls + 1}"
 
-    def record(self, report: Report, seed: int) -> Report:
-        """Attach the report to the test as plain Python and as JUnit properties; say how to repeat it."""
+    def record(self, report: Report, seed: int, repeat: Sequence[str] = ()) -> Report:
+        """Attach the report to the test as plain Python and as JUnit properties; say how to repeat it.
+
+        repeat  what selects this test on the command line; default: its node id, as seen from here
+        """
         from gradverify.formats._plain import encode
 
-        repeat = f"{shlex.join(['pytest', self._item.nodeid])} --gradverify-seed {seed}"
+        config = self._item.config
+        here = os.path.relpath(self._item.path, config.invocation_params.dir)
+        selected = repeat or [f"{here}::{self._item.nodeid.partition('::')[2]}"]
+        command = shlex.join(["pytest", *selected, *given_options(config, seed)])
         report = dataclasses.replace(
-            report, findings=tuple(dataclasses.replace(f, repeat=repeat) for f in report.findings)
+            report, findings=tuple(dataclasses.replace(f, repeat=command) for f in report.findings)
         )
         seconds = float((report.footer or {}).get("seconds", 0.0))
         call = {"test": self._item.nodeid, "rows": [encode(f) for f in report.findings], "seconds": seconds}
@@ -101,17 +138,62 @@ class Recorder:
         return report
 
     def settle(self, report: Report) -> None:
-        """Pass, fail, or xfail where waivers excuse every failing finding; a stale waiver is a failure."""
+        """Pass or fail; where waivers excuse every failing finding, the test goes on and ends as an xfail at best.
+
+        A waiver for what passes is a failure.
+        """
         __tracebackhide__ = True
         from gradverify.waivers import split
 
         waivers: list[Waiver] = self._item.config.stash.get(WAIVERS, [])
         used, unwaived, stale = split(report.findings, live(waivers))
-        if used and not unwaived:
-            pytest.xfail("; ".join(w.reason for w in used))
+        if unwaived or not (used or stale) or self._item.config.getoption("runxfail"):
+            report.raise_for_failures()
         if stale:
-            pytest.fail("[XPASS(strict)] this passes now, remove the " + "; ".join(map(str, stale)), pytrace=False)
-        report.raise_for_failures()
+            said = "; ".join(map(str, stale))
+            pytest.fail(f"[XPASS(strict)] this passes now; narrow or remove the {said}", pytrace=False)
+        self._item.stash.setdefault(WAIVED, []).extend(w.reason for w in used)
+
+
+def finish(item: pytest.Item, report: pytest.TestReport) -> None:
+    """The end of a test: an xfail where waivers excuse what failed in it, a fail where it never asked its check."""
+    waived = item.stash.get(WAIVED, [])
+    if waived and report.passed:
+        report.outcome, report.wasxfail = "skipped", "; ".join(dict.fromkeys(waived))
+    bound = getattr(getattr(item, "callspec", None), "params", {}).get("check")
+    if report.passed and getattr(bound, "is_a_bound_check", False) and not item.stash.get(ASKED, False):
+        report.outcome = "failed"
+        report.longrepr = f"{item.name} never called its argument, so nothing was checked: write check() in the test"
+
+
+def taken(item: pytest.Item, report: pytest.TestReport) -> list[dict[str, Any]]:
+    """The calls recorded since the last report, with what became of the test: why a fail in it is none of the run."""
+    calls = item.stash.get(CALLS, [])
+    excused = getattr(report, "wasxfail", "the test expects it" if report.passed else "")
+    found = [{**call, "excused": excused, "skipped": report.skipped and not excused} for call in calls]
+    calls.clear()
+    return found
+
+
+def defaults(config: pytest.Config) -> dict[str, Any]:
+    """The keywords of ``verify`` that an option or an ini key sets."""
+    found: dict[str, Any] = config.stash.get(DEFAULTS, {})
+    return dict(found)
+
+
+def given_options(config: pytest.Config, seed: int) -> list[str]:
+    """The options that a repetition needs to be the same: those of this command line, and the seed."""
+    named = [(name, seed if name == "seed" else config.getoption(f"gradverify_{name}")) for name in options.NAMES]
+    return [word for name, value in named if value is not None for word in (f"--gradverify-{name}", str(value))]
+
+
+def _known(given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raises UsageError for a keyword that ``gv.verify`` does not have."""
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"gradverify() has no keyword {name!r}{options.nearest(name, known)} known: {', '.join(known)}"
+            )
 
 
 def live(waivers: Sequence[Waiver]) -> list[Waiver]:

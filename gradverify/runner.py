@@ -151,7 +151,8 @@ def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Findin
         yield _finding(plan, bench.case, entry.name, verdict=Verdict.ERROR, why=why)
         return
     if nothing:
-        yield _finding(plan, bench.case, entry.name, verdict=Verdict.SKIPPED, why=reason or "nothing to measure here")
+        unasked = Verdict.INCONCLUSIVE if entry.name == VALUE and reason else Verdict.SKIPPED  # no pass without a value
+        yield _finding(plan, bench.case, entry.name, verdict=unasked, why=reason or "nothing to measure here")
 
 
 def _judged(

@@ -30,19 +30,25 @@ def second_opinions(c: Consultation) -> list[Measurement]:
     """The implementation's own jvp against its backward; torch's forward mode (thorough); the reference by name."""
     found = []
     if c.allows("adjoint") and not Adjoint().supports(c.adapter, c.case):
-        found.append(_directional(c, "adjoint", lambda v: Adjoint().along(c.adapter, c.case, v)))
+        found.extend(_along(c, "adjoint", lambda v: Adjoint().along(c.adapter, c.case, v)))
     asked = c.level == "thorough" or (c.oracles is not None and "forward-mode" in c.oracles)
     if asked and c.allows("forward-mode") and not ForwardMode().supports(c.adapter, c.case):
-        try:
-            found.append(_directional(c, "forward-mode", lambda v: ForwardMode().along(c.adapter, c.case, v)))
-        except Unsupported as reason:
-            c.declined["forward-mode"] = str(reason)
+        found.extend(_along(c, "forward-mode", lambda v: ForwardMode().along(c.adapter, c.case, v)))
     if c.allows("reference") and not Reference().supports(c.adapter, c.case):
         found.extend(_reference(c))
     for entry in registry.oracle.entries():
         if entry.name not in BUILT_IN and c.allows(entry.name):
             found.extend(_third_party(c, entry.name, entry.item()))
     return found
+
+
+def _along(c: Consultation, name: str, ask: Callable[[Mapping[str, Array]], float]) -> list[Measurement]:
+    """What an oracle says along a direction; nothing where it declines, as jax does inside a custom_vjp."""
+    try:
+        return [_directional(c, name, ask)]
+    except Unsupported as reason:
+        c.declined[name] = str(reason)
+        return []
 
 
 def _third_party(c: Consultation, name: str, oracle: Any) -> list[Measurement]:

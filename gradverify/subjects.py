@@ -43,7 +43,7 @@ def subject(fn: F | None = None, /, *, name: str | None = None, **keywords: Any)
     """Mark a function of ``rng`` that returns ``(subject, primals)`` or ``(subject, primals, constants)``.
 
     ``@gv.subject`` or ``@gv.subject(name=..., level=..., seed=..., dtype=...)``; the function stays what it was.
-    Raises UsageError for a keyword that ``gv.verify`` does not have and for a function that does not take ``rng``.
+    Raises UsageError for a keyword that ``gv.verify`` does not have, a function that does not take ``rng``, a method.
     """
     unknown = set(keywords) - KEYWORDS
     if unknown:
@@ -52,6 +52,9 @@ def subject(fn: F | None = None, /, *, name: str | None = None, **keywords: Any)
         )
 
     def mark(function: F) -> F:
+        inside, _, name = function.__qualname__.rpartition(".")
+        if inside and not inside.endswith("<locals>"):
+            raise UsageError(f"@gv.subject marks functions of a module, and {inside}.{name} is in a class; move it out")
         if not _takes_rng(function):
             raise UsageError(f"@gv.subject: {function.__name__} must take one argument, the random generator rng")
         setattr(function, MARK, {"name": name or function.__name__, "keywords": keywords})

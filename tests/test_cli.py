@@ -203,7 +203,11 @@ def scaled(rng):
         (["render", "cut.jsonl", "--to", "html"], 3, "is incomplete"),
         (["compare", "cut.jsonl", "cut.jsonl"], 3, "is incomplete"),
         (["new", "check", "Not A Name"], 2, "is no name"),
-        (["new", "format", "html"], 2, "there is a format called 'html' already"),
+        (["new", "format", "html"], 2, "the format 'html' is there already; see: gradverify explain html"),
+        (["new", "check", "class"], 2, "'class' is a word of Python"),
+        (["new", "check", "test-it"], 2, "'test-it' is what tests are called"),
+        (["new", "check", "numpy"], 2, "there is a module numpy already, which numpy.py would hide"),
+        (["new", "check", "mine", "--out", "/proc/nowhere"], 2, "No such file or directory: '/proc/nowhere'"),
         (["new", "chekc", "x"], 2, "no kind is called 'chekc'; did you mean 'check'?"),
     ],
 )
@@ -309,6 +313,14 @@ def test_out_writes_the_report_by_suffix_or_into_a_folder(here, run, out, name):
     assert "right" in Path(name).read_text()
 
 
+def test_a_report_that_cannot_be_written_is_one_line(here, run):
+    status, _, err = run("check", write(here, "net.py", RIGHT), "--level", "quick", "--out", "net.py/r.jsonl")
+    assert status == 2
+    assert err.startswith("gradverify: ")
+    assert "net.py" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_the_written_report_reads_back_with_its_command_and_repeat(here, run):
     run("check", write(here, "net.py", WRONG), "--seed", "3", "--out", "r.jsonl")
     back = read("r.jsonl")
@@ -390,13 +402,19 @@ def test_explain_knows_the_verdicts(run, verdict):
 
 
 @pytest.mark.slow
-def test_every_skeleton_passes_its_own_test(here, run):
+def test_every_skeleton_passes_its_own_test_and_the_type_checker(here, run):
     for kind in KINDS:
         status, out, _ = run("new", kind, f"my-own-{kind}", "--out", "mine")
         assert status == 0
         assert out.splitlines()[:2] == [f"mine/my_own_{kind}.py", f"mine/test_my_own_{kind}.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "mine"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    pytest.importorskip("mypy")
+    typed = [str(path) for path in sorted(Path("mine").glob("my_own_*.py"))]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *typed], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 

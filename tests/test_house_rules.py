@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Lowest first; a module imports only what stands on a line above its own. Folders and files of a line are siblings.
 LAYERS = (
-    ("types", "errors"),
+    ("types", "errors", "tracebacks"),
     ("directions",),
     ("tally",),
     ("judge", "options"),
@@ -49,8 +49,10 @@ LAYERS = (
     ("evidence", "blind", "surrogates", "comparison"),
     ("runner", "strategies"),
     ("api",),
-    ("studies", "grading", "conformance", "recording"),
-    ("parametrize", "pytest_table", "commands"),
+    ("recording",),
+    ("studies", "grading", "conformance"),
+    ("parametrize", "pytest_table", "pytest_items", "commands"),
+    ("pytest_rows",),
     ("cli", "pytest_plugin"),
     ("__main__",),
 )
@@ -156,7 +158,7 @@ def test_the_reference_imports_numpy_and_itself_only(path):
 # a file called _torch... is itself imported only where torch is used
 @pytest.mark.parametrize("path", [p for p in MODULES if not p.name.startswith("_torch")], ids=name_of)
 def test_frameworks_are_imported_where_they_are_used_not_at_the_top(path):
-    doors = {"pytest_plugin.py", "recording.py", "parametrize.py"}
+    doors = {"pytest_plugin.py", "pytest_items.py", "pytest_rows.py", "recording.py", "parametrize.py"}
     allowed = set(sys.stdlib_module_names) | {"numpy", "gradverify", "reference_impl"}
     allowed |= {"pytest"} if path.name in doors or layer_of(path) == "conformance" else set()
     allowed |= {"hypothesis"} if layer_of(path) in ("strategies", "conformance") else set()

@@ -190,13 +190,25 @@ def test_junit_properties_are_written_under_xdist_too(tests, pytester):
     ("mark", "message"),
     [
         ("levle='quick'", "does not know 'levle'; did you mean 'level'?"),
-        ("level='quik'", "has no level 'quik'; did you mean 'quick'?"),
-        ("'quick'", "takes keywords only, not 'quick'"),
+        ("level='quik'", "no level is called 'quik'; did you mean 'quick'?"),
+        ("'quick'", "takes keywords only, not 'quick'; known: level, seed"),
+        ("seed=-1", "a seed is a whole number from 0 up, not '-1'"),
+        ("seed='1'", "a seed is a whole number from 0 up, not '1'"),
+        ("seed=True", "a seed is a whole number from 0 up, not True"),
+        ("dtype='float31'", "no dtype is called 'float31'; did you mean 'float32'?"),
+        ("device='GPU 1'", "a device is cpu, cuda or cuda:N, not 'GPU 1'"),
+        ("tolerance='1e-3'", "tolerance is a number from 0 up, not '1e-3'"),
+        ("checks='shape'", "checks is a list of names, such as [[]'shape'], not 'shape'"),
+        ("checks=['shap']", "no check is called 'shap'; did you mean 'shape'?"),
+        (
+            "oracles=['finite-diferences']",
+            "no oracle is called 'finite-diferences'; did you mean 'finite-differences'?",
+        ),
     ],
 )
 def test_a_marker_with_a_typo_stops_the_run(tests, mark, message):
     result = tests(f"@pytest.mark.gradverify({mark})\ndef test_it():\n    pass")
-    result.stderr.fnmatch_lines([f"ERROR: test_it.py::test_it: @pytest.mark.gradverify {message}*"])
+    result.stderr.fnmatch_lines([f"ERROR: test_it.py::test_it: @pytest.mark.gradverify: {message}*"])
 
 
 def test_the_marker_is_registered(tests):

@@ -1,14 +1,14 @@
 """What is asked, in which order, what is skipped because of what, and that a run is a function of its seed."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 import gradverify as gv
 from gradverify import registry, runner
-from gradverify.errors import UsageError
+from gradverify.errors import GradientFailure, Unsupported, UsageError
 from gradverify.runner import VALUE, choose
 from gradverify.types import Estimate, Measurement, Verdict
 
@@ -336,6 +336,31 @@ def test_a_sentence_leaves_the_value_unjudged_and_is_in_the_report():
 def test_nothing_judged_is_not_a_pass():
     report = verify((rounded, straight), {"x": X}, checks=[VALUE], surrogate="straight-through, Bengio 2013")
     assert report.verdict == "inconclusive"
+
+
+def test_a_value_that_nobody_could_judge_is_no_pass_though_the_contract_is_kept(monkeypatch):
+    def declines(bench):
+        raise Unsupported("nobody knows here")
+        yield
+
+    entry = registry.check[VALUE]
+    monkeypatch.setitem(registry.check._entries, VALUE, replace(entry, item=declines))
+    report = verify((rounded, straight), {"x": X})
+    assert report.verdict == "inconclusive"
+    with pytest.raises(GradientFailure, match="nobody knows here"):
+        report.raise_for_failures()
+
+
+def test_a_forward_that_is_no_function_is_no_pass():
+    draw = np.random.default_rng()
+
+    def noisy(x):
+        return x + draw.standard_normal(x.shape), x
+
+    report = verify((noisy, lambda u, x: u), {"x": X})
+    assert report.verdict == "inconclusive"
+    with pytest.raises(GradientFailure, match="not a function"):
+        report.raise_for_failures()
 
 
 # big problems, asked along directions ---

@@ -12,7 +12,7 @@ from gradverify.adapters._arrays import as_out, given
 from gradverify.adapters._bind import arguments, run, signature, slots, who_is
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
-from gradverify.errors import UsageError, need
+from gradverify.errors import AdapterError, Unsupported, UsageError, need
 from gradverify.types import Array, Arrays, Case, Gradients, Out, Pullback, differentiable
 
 
@@ -25,13 +25,13 @@ class JaxFunction:
     """
 
     framework = "jax"
-    priority = 0
+    priority = 80
     accepted = "a function of jax arrays: gv.verify(gv.jax_function(f), primals)"
     traits = frozenset({"engine"})
 
     def __init__(self, fn: Callable[..., Any], *, name: str = "") -> None:
         self._jax: Any = need("jax", "jax", "gv.jax_function")
-        self._x64: Any = need("jax.experimental", "jax", "gv.jax_function").enable_x64
+        self._x64 = double_precision(self._jax)
         if not callable(fn):
             raise UsageError(f"jax_function needs a function of jax arrays, not {fn!r}")
         self._fn, self._sig = fn, signature(fn)
@@ -39,8 +39,9 @@ class JaxFunction:
 
     @classmethod
     def accepts(cls, subject: object) -> bool:
-        """Objects that jax itself made: custom_vjp, custom_jvp, jit."""
-        return callable(subject) and type(subject).__module__.split(".")[0] in ("jax", "jaxlib")
+        """Functions with a rule of their own; of a plain or jitted one only its caller knows what it returns."""
+        kind = type(subject)
+        return kind.__module__.split(".")[0] == "jax" and kind.__name__ in ("custom_vjp", "custom_jvp")
 
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> JaxFunction:
@@ -72,12 +73,16 @@ class JaxFunction:
         return self._plain(raw), pullback
 
     def jvp(self, case: Case, tangents: Arrays) -> Out:
-        """The implementation's own forward mode."""
+        """The implementation's own forward mode. Raises Unsupported without one, as inside a custom_vjp."""
         primals = given(case)
         floats = {n: v for n, v in primals.items() if differentiable(v)}
         zeros = {n: np.asarray(tangents.get(n, np.zeros_like(v)), v.dtype) for n, v in floats.items()}
-        with Randomness().forward(), self._x64():
-            return self._plain(run(self.name, self._jax.jvp, self._of(primals, case.constants), (floats,), (zeros,))[1])
+        function = self._of(primals, case.constants)
+        try:
+            with Randomness().forward(), self._x64():
+                return self._plain(run(self.name, self._jax.jvp, function, (floats,), (zeros,))[1])
+        except AdapterError as error:
+            raise Unsupported(f"no forward mode here: {error}") from error
 
     def _of(self, primals: Arrays, constants: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any]:
         return lambda floats: self.call({**primals, **floats}, constants)
@@ -90,3 +95,11 @@ class JaxFunction:
         if isinstance(raw, Mapping):
             return as_out({k: np.asarray(v) for k, v in raw.items()}, self.name)
         return as_out(np.asarray(raw), self.name)
+
+
+def double_precision(jax: Any) -> Callable[[], Any]:
+    """Makes the context in which jax has float64; its place has moved (jax.experimental until jax 0.8)."""
+    switch: Any = getattr(jax, "enable_x64", None)
+    if switch is None:
+        switch = need("jax.experimental", "jax", "gv.jax_function").enable_x64
+    return lambda: switch(True)

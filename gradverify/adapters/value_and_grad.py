@@ -95,6 +95,11 @@ class ValueAndGrad:
                 raise AdapterError(
                     f"{self.name} returned a {kind}, which has a backward of its own; write gv.tape(f, wrap={kind})"
                 )
+            if type(raw).__module__.split(".")[0] in ("jax", "jaxlib"):
+                raise AdapterError(
+                    f"{self.name} returned an array of jax, and no gradients; "
+                    "for a function that jax differentiates write gv.verify(gv.jax_function(f), primals)"
+                )
             raise AdapterError(
                 f"{self.name} returned {describe(raw)}; expected (loss, gradients). "
                 "For a forward and a backward write gv.verify((forward, backward), primals)"

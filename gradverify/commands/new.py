@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import keyword
 import re
 import sys
 from importlib import resources
@@ -23,11 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Write NAME.py and test_NAME.py. Raises UsageError for a taken or malformed name and for files that exist."""
-    if not NAME.fullmatch(args.name):
-        raise UsageError(f"{args.name!r} is no name; names are lower case with dashes, such as bias-is-sum-of-deltas")
-    if args.name in list(registry_of(args.kind)):
-        raise UsageError(f"there is a {args.kind} called {args.name!r} already; see: gradverify explain {args.name}")
     module = args.name.replace("-", "_")
+    if not NAME.fullmatch(args.name) or keyword.iskeyword(module) or module.startswith("test_"):
+        why = (
+            "a word of Python"
+            if keyword.iskeyword(module)
+            else "what tests are called"
+            if NAME.fullmatch(args.name)
+            else ""
+        )
+        raise UsageError(
+            f"{args.name!r} is {why or 'no name'}; names are lower case with dashes, such as bias-is-sum-of-deltas"
+        )
+    if args.name in list(registry_of(args.kind)):
+        raise UsageError(f"the {args.kind} {args.name!r} is there already; see: gradverify explain {args.name}")
+    if _elsewhere(module, Path(args.out)):
+        raise UsageError(f"there is a module {module} already, which {module}.py would hide; choose another name")
     folder = Path(args.out)
     files = {folder / f"{module}.py": f"{args.kind}.py.txt", folder / f"test_{module}.py": f"{args.kind}_test.py.txt"}
     for path in files:
@@ -42,6 +55,12 @@ def main(args: argparse.Namespace) -> int:
         f'let others have it: [project.entry-points."gradverify.{args.kind}s"] {module} = "your_package.{module}"\n'
     )
     return 0
+
+
+def _elsewhere(module: str, folder: Path) -> bool:
+    """Whether the name is that of an installed module."""
+    spec = importlib.util.find_spec(module)
+    return spec is not None and (spec.origin is None or Path(spec.origin).resolve().parent != folder.resolve())
 
 
 def filled(template: str, name: str) -> str:

@@ -13,7 +13,8 @@ docs/conformance.md says how to write a target, what is asked of it, and how to 
 
 from gradverify.conformance.asking import ask, ask_invariant
 from gradverify.conformance.code import as_code
+from gradverify.conformance.loading import load_target
 from gradverify.conformance.properties import check_invariants
-from gradverify.conformance.target import Capabilities, Target, load_target
+from gradverify.conformance.target import Capabilities, Target
 
 __all__ = ["Capabilities", "Target", "as_code", "ask", "ask_invariant", "check_invariants", "load_target"]

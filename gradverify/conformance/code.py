@@ -39,6 +39,21 @@ def as_code(case: Case, *, target: str = "", invariant: str = "", seed: int = 0)
     return "\n".join(lines) + "\n"
 
 
+def as_question(target: str, device: str | None, case: Case, how: Mapping[str, Any]) -> str:
+    """Python code that asks a target at a case of the catalogue again.
+
+    how  keywords of ``ask``
+    """
+    said = "".join(f", {name}={value!r}" for name, value in how.items() if value is not None)
+    where = repr(target) if device is None else f"{target!r}, {device!r}"
+    return (
+        "from gradverify.cases import cases_of\n"
+        "from gradverify.conformance import ask, load_target\n\n"
+        f"(case,) = [c for c in cases_of({case.op!r}) if c.name == {case.name!r}]\n"
+        f"print(ask(load_target({where}), case{said}))\n"
+    )
+
+
 def _mapping(name: str, values: Mapping[str, Any]) -> list[str]:
     return [f"    {name}={{", *(f"        {k!r}: {literal(v)}," for k, v in values.items()), "    },"]
 

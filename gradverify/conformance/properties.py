@@ -17,7 +17,8 @@ from gradverify.bench import LiveBench
 from gradverify.cases import cases_of
 from gradverify.conformance.asking import ask_invariant
 from gradverify.conformance.code import as_code
-from gradverify.conformance.target import Driven, capabilities_of, load_target
+from gradverify.conformance.loading import load_target
+from gradverify.conformance.target import Driven, capabilities_of
 from gradverify.errors import AdapterError, UsageError
 from gradverify.judge import judge
 from gradverify.registry import Entry

@@ -1,14 +1,9 @@
-"""What a backend shows of itself: a target, its capabilities, and how it is loaded and driven."""
+"""What a backend shows of itself: a target, its capabilities, and how it is driven."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -64,56 +59,6 @@ class Target(Protocol):
         ...
 
 
-@functools.cache
-def load_target(spec: str, device: str | None = None) -> Target:
-    """The target that ``package.module:name`` names; a class or factory is called, with ``device=`` if it takes one.
-
-    The folder where pytest was started is importable. Raises UsageError that says what is missing.
-    """
-    module_name, _, attribute = spec.partition(":")
-    if not module_name or not attribute:
-        raise UsageError(f"a target is written package.module:name, not {spec!r}")
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except ImportError as error:
-        raise UsageError(f"the target {spec!r} cannot be imported: {error}") from error
-    except AttributeError:
-        raise UsageError(f"the module {module_name} has no {attribute!r}") from None
-    if isinstance(found, type) or not hasattr(found, "vjp"):
-        found = _made(found, spec, device)
-    elif device is not None and device not in capabilities_of(found).devices:
-        raise UsageError(f"the target {spec!r} is on {', '.join(capabilities_of(found).devices)}, not on {device}")
-    return check_target(found, spec)
-
-
-def _made(factory: Any, spec: str, device: str | None) -> Any:
-    if not callable(factory):
-        raise UsageError(f"the target {spec!r} has neither vjp nor can it be called to make one")
-    takes = "device" in inspect.signature(factory).parameters
-    if device is not None and not takes:
-        raise UsageError(f"the target {spec!r} does not take device=, so --gradverify-device means nothing to it")
-    return factory(device=device) if takes and device is not None else factory()
-
-
-def check_target(found: Any, spec: str) -> Target:
-    """``found`` if it has the members of a target. Raises UsageError that names the one that is missing."""
-    for member, said in (
-        ("name", "a text"),
-        ("supports", "a function of a case that returns a bool"),
-        ("vjp", "a function of a case that returns (out, pullback)"),
-    ):
-        value = getattr(found, member, None)
-        if value is None or (member == "name") is callable(value):
-            raise UsageError(f"the target {spec!r} has no {member}: {said}")
-    target: Target = found
-    return target
-
-
 def capabilities_of(target: Any) -> Capabilities:
     """What the target declares, or the default. Raises UsageError for anything but a Capabilities."""
     said = getattr(target, "capabilities", None)
@@ -147,9 +92,14 @@ class Driven:
         self.framework = str(getattr(target, "framework", "numpy"))
 
     def supports(self, case: Case) -> bool:
-        """What the target says; adapters of a single op say nothing."""
+        """What the target says; adapters of a single op say nothing. Raises AdapterError for what is no answer."""
         asked = getattr(self.target, "supports", None)
-        return asked is None or bool(asked(case))
+        if asked is None:
+            return True
+        answer = self._call(f"supports(case), with the case {case.name},", asked, case)
+        if not isinstance(answer, (bool, np.bool_)):
+            raise AdapterError(f"{self.name}: supports(case) returned {answer!r} for {case.name}; return True or False")
+        return bool(answer)
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """The target's own, its answers made sure of."""

@@ -11,6 +11,7 @@ from gradverify.types import Cause, Finding, ReportLike, Verdict
 #: Worst first: the order of the rows in every table, and which verdict a whole report has.
 ORDER = (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.SKIPPED)
 
+VALUE = "pullback-matches-oracle"
 JUDGED = frozenset({Verdict.PASS, Verdict.FAIL})
 
 
@@ -42,7 +43,7 @@ def nothing_judged(findings: Sequence[Finding]) -> bool:
     A run whose contract checks pass while every comparison with an oracle is inconclusive has not verified a
     gradient, so it must not look like one that has.
     """
-    asked = [f for f in findings if f.oracle and f.verdict is not Verdict.SKIPPED]
+    asked = [f for f in findings if (f.oracle or f.check == VALUE) and f.verdict is not Verdict.SKIPPED]
     fails = any(f.verdict is Verdict.FAIL for f in findings)
     return not fails and not judged(asked or findings)
 
@@ -178,7 +179,7 @@ def _listed(names: Iterable[str], most: int = 4) -> str:
 
 
 def _seconds(footer: Mapping[str, Any] | None) -> str:
-    if footer is None:
+    if footer is None or footer.get("complete") is False:
         return ", incomplete"
     seconds = footer.get("seconds")
     return "" if not isinstance(seconds, (int, float)) else f", {seconds:.2f} s"

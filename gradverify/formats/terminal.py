@@ -51,12 +51,13 @@ def failure_text(report: ReportLike) -> Iterator[str]:
 
 
 def block(f: Finding) -> Iterator[str]:
-    """One finding in full: what, where, got, want, budget, cause, repeat."""
+    """One finding in full: what, where, got, want, budget, cause, repeat. Code stands at the margin, to be copied."""
     yield f"{f.verdict.upper()}  {check_name(f)}  {f.adapter} / {f.case}"
     for label, text in details(f):
         first, *rest = text.splitlines()
         yield f"  {label}: {first}" if label else f"  {first}"
-        yield from (f"    {line}" for line in rest)
+        indent = "" if first.endswith("as code:") else "    "
+        yield from (indent + line for line in rest)
 
 
 def table(report: ReportLike) -> Iterator[str]:

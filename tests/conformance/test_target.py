@@ -40,8 +40,43 @@ def broken(pullback):
     return Driven(Broken()).vjp(CASE)[1]
 
 
+def declaring(**said):
+    """A factory of a target that declares this."""
+    return type("Declaring", (Tanh,), said)
+
+
 tanh = Tanh()
 not_callable = 3
+Dtypes = declaring(capabilities=Capabilities(dtypes=("float31",)))
+OneDtype = declaring(capabilities=Capabilities(dtypes="float32"))
+NoDtype = declaring(capabilities=Capabilities(dtypes=()))
+Brain = declaring(capabilities=Capabilities(dtypes=("bfloat16",)))
+LacksTypo = declaring(capabilities=Capabilities(lacks={"no-aliasin": "buffers are shared"}))
+LacksForNoReason = declaring(capabilities=Capabilities(lacks={"no-aliasing": " "}))
+Traits = declaring(traits=frozenset({"engin"}))
+Nameless = declaring(name="")
+Numbered = declaring(name=3)
+Both = declaring(capabilities=Capabilities(devices=("cpu", "cuda")))
+both = Both()
+
+
+class Broken(Tanh):
+    def __init__(self):
+        raise OSError("no licence")
+
+
+def needs(rank):
+    return Tanh()
+
+
+def makes_a_class():
+    return Tanh
+
+
+def on(device="cpu"):
+    made = Tanh()
+    made.name = device
+    return made
 
 
 @pytest.mark.parametrize(
@@ -50,8 +85,23 @@ not_callable = 3
         ("package.module", "is written package.module:name"),
         ("no_such_package:target", "cannot be imported"),
         (f"{HERE}:nothing", "has no 'nothing'"),
-        (f"{HERE}:not_callable", "neither vjp nor can it be called"),
+        (f"{HERE}:not_callable", "is a int: it has no vjp and cannot be called"),
         (f"{HERE}:NoSupports", "has no supports"),
+        (f"{HERE}:tanhh", "has no 'tanhh'; did you mean 'tanh'"),
+        ("tests/conformance/test_target.py:tanh", f"did you mean {HERE}:tanh"),
+        ("tests.conformance.test_targt:tanh", f"there is no module .*; did you mean '{HERE}'"),
+        (f"{HERE}:Dtypes", "declares the dtype 'float31'; did you mean 'float32'"),
+        (f"{HERE}:OneDtype", "declares dtypes='float32'; write a tuple"),
+        (f"{HERE}:NoDtype", r"declares dtypes=\(\); write a tuple"),
+        (f"{HERE}:Brain", "declares the dtype 'bfloat16'"),
+        (f"{HERE}:LacksTypo", "declares that it lacks 'no-aliasin'; did you mean 'no-aliasing'"),
+        (f"{HERE}:LacksForNoReason", "declares that it lacks 'no-aliasing' without a reason"),
+        (f"{HERE}:Traits", "traits is a set of some of no-upstream"),
+        (f"{HERE}:Nameless", "has the name ''; a name is a text"),
+        (f"{HERE}:Numbered", "has the name 3; a name is a text"),
+        (f"{HERE}:Broken", "(?s)cannot be made:.*test_target.py.*no licence"),
+        (f"{HERE}:needs", "but it needs rank"),
+        (f"{HERE}:makes_a_class", "is the class Tanh; make an object of it"),
     ],
 )
 def test_what_cannot_be_loaded_is_refused_with_the_reason(spec, said):
@@ -66,6 +116,47 @@ def test_an_object_a_class_and_a_factory_are_targets():
 def test_a_device_that_a_target_does_not_take_is_refused():
     with pytest.raises(UsageError, match="does not take device="):
         load_target(f"{HERE}:Tanh", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
+        ("def f(:", "SyntaxError"),
+        ("import sys; sys.exit(0)", "SystemExit"),
+    ],
+)
+def test_a_module_that_does_not_import_shows_its_own_line_alone(tmp_path, monkeypatch, code, said):
+    name = f"broken_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="cannot be imported") as caught:
+        load_target(f"{name}:target")
+    assert said in str(caught.value)
+    assert code in str(caught.value)
+    assert "importlib" not in str(caught.value)
+
+
+def test_a_device_goes_to_what_takes_it():
+    assert load_target(f"{HERE}:on", "cuda").name == "cuda"
+    assert load_target(f"{HERE}:on").name == "cpu"
+
+
+@pytest.mark.parametrize("name", ["tanh", "Tanh", "both", "Both"])
+def test_the_device_where_a_target_is_anyway_may_be_named(name):
+    assert load_target(f"{HERE}:{name}", "cpu").name == "tanh"
+
+
+def test_an_object_cannot_be_moved_to_another_device():
+    with pytest.raises(UsageError, match="is an object, which was made on cpu; for --gradverify-device=cuda name its"):
+        load_target(f"{HERE}:both", "cuda")
+
+
+@pytest.mark.parametrize(("answer", "said"), [(None, "returned None"), ("yes", "returned 'yes'")])
+def test_supports_answers_true_or_false(answer, said):
+    with pytest.raises(AdapterError, match=f"{said} for {CASE.name}; return True or False"):
+        Driven(declaring(supports=lambda self, case: answer)()).supports(CASE)
 
 
 def test_capabilities_of_another_type_are_refused():

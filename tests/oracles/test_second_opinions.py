@@ -58,6 +58,17 @@ def test_an_implementation_without_jvp_is_not_asked_for_one():
     assert not by_oracle(report, "adjoint")
 
 
+@pytest.mark.parametrize(("backward", "verdict"), [(1.0, "pass"), (2.0, "fail")])
+def test_a_forward_mode_that_declines_leaves_the_judgement_to_the_others(backward, verdict):
+    class NoJvp(WithJvp):
+        def jvp(self, case, tangents):
+            raise Unsupported("no forward mode inside a custom rule")
+
+    report = gv.verify(NoJvp(backward=backward), {"x": X}, checks=[VALUE])
+    assert report.verdict == verdict, str(report)
+    assert any(f.oracle and f.check == VALUE for f in report.findings)
+
+
 def test_forward_mode_gives_the_derivative_along_a_direction():
     torch = pytest.importorskip("torch")
     adapter = gv.torch_module(lambda x: torch.tanh(x) * x)

@@ -31,6 +31,8 @@ class TorchTarget:
         self.torch = need("torch", "torch", "the torch target")
         if device.startswith("cuda") and not self.torch.cuda.is_available():
             raise UsageError(f"device={device!r}: torch sees no CUDA device here")
+        if device.startswith("cuda"):
+            full_float32(self.torch)
         self.device = device
         self.name = "torch" if device == "cpu" else f"torch on {device}"
         self.capabilities = Capabilities(devices=("cpu", "cuda"))
@@ -60,6 +62,15 @@ class TorchTarget:
     def _tensor(self, value: Any) -> Any:
         # torch has no negative strides and warns of read-only memory, so that a copy is what a user would make too
         return self.torch.tensor(np.array(value, order="C"), device=self.device)
+
+
+def full_float32(torch: Any) -> None:
+    """Convolutions of cuDNN in float32, not in the ten bits of TF32 that they have by default."""
+    convolution: Any = getattr(torch.backends.cudnn, "conv", None)
+    if hasattr(convolution, "fp32_precision"):
+        convolution.fp32_precision = "ieee"
+    else:  # before torch 2.9
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def _array(tensor: Any) -> Array:
