@@ -46,8 +46,6 @@ def test_the_symmetric_gradient_of_a_cholesky_factor_passes_with_the_convention_
     assert report.verdict == "pass"
     said = [note for f in report.findings for note in f.notes]
     assert any("the gradient is the one for symmetric changes of s" in note for note in said)
-        "the gradient is the one for symmetric changes of s" in note for f in report.findings for note in f.notes
-    )
 
 
 def test_the_gradient_of_the_triangle_that_is_read_passes_as_it_is(definite):
