@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.adapters._pairs_of_reals import PairsOfReals
+from gradverify.coarse import coarseness
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
 from gradverify.inputs import to_bfloat16
@@ -28,6 +29,8 @@ from gradverify.types import (
     like,
     rng_for,
 )
+
+NARROW = 1e-10  #: unit roundoffs above this have a wider type to be compared with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,7 @@ class LiveBench:
         self._first = first  #: its pullback is asked once, before any other forward
         self._gradients: dict[str, Array | None] | None = None
         self._rounding: Spread | None = None
+        self._coarser: float | None = None
         self._settled: tuple[Measurement, ...] | None = None
         self.consultation: Consultation | None = None
         self.explained = 0  #: failing measurements whose cause was looked for
@@ -168,12 +172,25 @@ class LiveBench:
             return np.zeros(shape)  # zeros in place of None: nothing is rounded
         if gap is not None and gap.shape != np.shape(np.asarray(self.gradients()[name])):
             gap = None
-        measured = self._rounding.allowance(name, gap, surely=surely)
+        measured = self._rounding.allowance(name, gap, surely=surely) * self.coarser()
         return (
             measured
             if measured.shape == shape or measured.size != self.case.primals[name].size
             else measured.reshape(shape)
         )
+
+    def coarser(self) -> float:
+        """How many times coarser than its dtype the implementation computes, as its forward shows; see ``coarse``."""
+        known = self.consultation
+        if self.eps < NARROW or known is None or self.truth is not self.adapter:
+            return 1.0
+        if self._coarser is None:
+            self._coarser = coarseness(
+                lambda case: self.adapter.vjp(case)[0], self.case, self.out, known.forward.out,
+                framework=str(getattr(self.adapter, "framework", "numpy")), coarsest=self.eps,
+                rng=rng_for(self.seed, self.adapter.name, self.case.name, "coarseness"),
+            )  # fmt: skip
+        return self._coarser
 
     def _terms(self, name: str) -> float:
         """Magnitude that the terms of a gradient may have: |upstream| |out| / |primal|."""
@@ -195,6 +212,7 @@ class LiveBench:
                 self.case,
                 {k: got.get(k) for k in names},
                 measured=self.rounding,
+                coarser=self.coarser,
                 gradients=self.gradients_at,
                 eps={k: self.eps_of(k) for k in names},
                 level=self.level,

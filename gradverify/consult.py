@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gradverify import probes, rounding
+from gradverify.coarse import NOTE, WORTH_A_NOTE
 from gradverify.directions import Direction, scales_of
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.faint import FAR, doubtful, narrowed
@@ -26,7 +27,8 @@ from gradverify.points import beside
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
 from gradverify.stacking import Stacked
-from gradverify.symmetric import NOTE, over_symmetric
+from gradverify.symmetric import NOTE as OVER_SYMMETRIC
+from gradverify.symmetric import over_symmetric
 from gradverify.tally import Columns, any_outside, compact, largest, outside
 from gradverify.tolerances import going_on
 from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurement, rng_for, seed_for
@@ -68,6 +70,7 @@ class Consultation:
     got        the gradients to be settled, ``None`` for "not differentiable"
     measured   name of a primal (and differences to explain) -> measured absolute rounding of its gradient; costs
                backward passes, so asked late
+    coarser    how many times coarser than its dtype the implementation computes
     gradients  (case) -> gradients of a fresh run of the implementation there
     eps        unit roundoff of each gradient
     """
@@ -79,6 +82,7 @@ class Consultation:
         got: Gradients,
         *,
         measured: Callable[..., Array],
+        coarser: Callable[[], float] = lambda: 1.0,
         gradients: Callable[[Case], Gradients],
         eps: Mapping[str, float],
         level: str,
@@ -87,6 +91,7 @@ class Consultation:
     ) -> None:
         self.adapter, self.case, self.level, self.seed = adapter, case, level, seed
         self.rounding, self.gradients, self.eps, self.oracles = measured, gradients, eps, oracles
+        self.coarser = coarser
         self.forward = Forward(adapter, case)
         self.forward.many = Stacked(self.forward).along
         self.names = list(self.forward.names)
@@ -412,6 +417,8 @@ class Consultation:
             allowance = np.maximum(measured, allowance) + self._underflow(name)
             if self._borderline(name, answer, allowance):
                 allowance = np.maximum(self.rounding(name, surely=True), allowance)
+            if self.coarser() > WORTH_A_NOTE:
+                answer.notes.append(NOTE.format(self.coarser()))
         if self.autodiff is not None and self._differs(name, answer, allowance):
             answer = self._with_its_rounding(name, answer, allowance)
         return answer, allowance
@@ -539,7 +546,9 @@ class Consultation:
         estimate = over_symmetric(self.case.primals[name], answer.estimate)
         if estimate is None:
             return answer
-        candidate = Answer(estimate, answer.oracle, estimate.value, estimate.value, [*answer.notes, NOTE.format(name)])
+        candidate = Answer(
+            estimate, answer.oracle, estimate.value, estimate.value, [*answer.notes, OVER_SYMMETRIC.format(name)]
+        )
         if self._differs(name, candidate, allowance):
             return answer
         self.symmetric.add(name)

@@ -191,7 +191,7 @@ class Spread:
                 self._base = {k: None if g is None else np.array(g) for k, g in base.items()}
             try:
                 with noise(self._rng, amplitude, self._framework, max(self._eps.values(), default=1.0)):
-                    again = self._gradients(_jittered(self._case, self._framework))
+                    again = self._gradients(jittered(self._case, self._framework))
             except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: nothing is learned)
                 return
         for k, given in self._given.items():
@@ -232,7 +232,7 @@ def of_oracle(
             spread = {k: np.zeros(e.value.shape) for k, e in base.items()}
             for _ in range(runs):
                 with noise(rng, 1.0, "torch"):
-                    again = gradients(_jittered(case, "torch"))
+                    again = gradients(jittered(case, "torch"))
                 for k, e in again.items():
                     apart = np.abs(e.value - base[k].value)
                     spread[k] = np.fmax(spread[k], np.where(np.isfinite(apart), apart, 0.0))
@@ -260,7 +260,7 @@ def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: floa
     return allowance
 
 
-def _jittered(case: Case, framework: str) -> Case:
+def jittered(case: Case, framework: str) -> Case:
     """The case with its float inputs and its upstream rounded at random; NumPy arrays as ``Noisy``."""
 
     def move(x: Any, rng: np.random.Generator | None = None) -> Any:

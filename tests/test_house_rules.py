@@ -39,6 +39,7 @@ LAYERS = (
         "faint",
     ),
     ("rounding", "tolerances"),
+    ("coarse",),
     ("adapters", "oracles", "cases", "checks", "invariants", "mutants", "causes", "formats"),
     ("search", "stacking"),
     ("probes",),
