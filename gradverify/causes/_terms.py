@@ -168,6 +168,8 @@ def _means(p: Pair, residual: Array) -> Iterator[Term]:
             continue
         flat = residual.take([0], axis=axis)
         tol = 2 * np.max(p.tol)
+        if np.max(np.abs(flat)) <= 8 * tol:
+            continue  # in coarse arithmetic many a difference looks like a mean
         if np.all(np.abs(flat - p.got.mean(axis=axis, keepdims=True)) <= tol):
             yield Term(
                 words=f"want = got - mean(got, axis={axis}): a mean is not subtracted", extra=False, confidence=0.93

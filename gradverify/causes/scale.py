@@ -11,6 +11,7 @@ from gradverify.causes._tools import elsewhere, lengths, number, pair
 from gradverify.causes._what_if import better, played_through
 from gradverify.types import Array, Cause, Evidence, Measurement
 
+COARSE = 1e-4  #: what a factor must be uncertain by before it is taken for a round one
 NICE = frozenset({"2", "1/2", "4", "1/4", "3", "1/3"})
 
 
@@ -32,6 +33,7 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
     if not n:
         return None
     c = float(np.sum(p.got[clear] * p.want[clear]) / np.sum(p.want[clear] ** 2))
+    c = _rounded(c, float(np.linalg.norm(p.tol[clear]) / np.linalg.norm(p.want[clear])))
     if not c or not np.isfinite(c) or not p.is_(c * p.want, 4 * max(1.0, abs(c))):
         return None
     meaning = _meaning(c, ev)
@@ -43,6 +45,15 @@ def _itself(m: Measurement, ev: Evidence) -> Cause | None:
         suggestion=f"divide by {number(c)}: look for a forgotten 1/2, a mean that is a sum, or a factor applied twice",
         confidence=(0.7 if meaning or number(abs(c)) in NICE else 0.6) - (0.2 if n < 3 else 0.0),
     )
+
+
+def _rounded(c: float, doubt: float) -> float:
+    """The round factor that coarse arithmetic cannot tell from ``c``; ``c`` itself where it is known well."""
+    if COARSE < doubt < 0.2:
+        for nice in (2.0, 0.5, 4.0, 0.25, 3.0, 1 / 3):
+            if abs(c - nice) <= doubt * nice:
+                return nice
+    return c
 
 
 def _by_slice(m: Measurement, ev: Evidence) -> Cause | None:
