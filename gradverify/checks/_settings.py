@@ -155,7 +155,7 @@ def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     made_for = {tuple(v) for v in vars_of_object(bench.adapter).values() if isinstance(v, (tuple, list)) and len(v) > 1
                 and all(isinstance(n, (int, np.integer)) for n in v)}  # fmt: skip
     for k, v in _tensors(bench, case):
-        free = [i for i in range(1, v.ndim) if _accepted(bench, sized_along(case, k, {i: 1}))]
+        free = [i for i in _free(bench, case, k) if _accepted(bench, sized_along(case, k, {i: 1}))]
         if free and not PARAMETER.fullmatch(k) and v.shape not in made_for and v.shape[1:] not in made_for:
             by = {axis: 1 + 2 * i for i, axis in enumerate(reversed(free))}
             shape = tuple(n + by.get(i, 0) for i, n in enumerate(v.shape))
@@ -170,11 +170,22 @@ def _longer_kernels(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]
     """Windows longer by one overlap, whatever the stride of two."""
     for k, v in _tensors(bench, case):
         if PARAMETER.fullmatch(k):
-            free = {i: 1 for i in range(1, v.ndim) if _accepted(bench, sized_along(case, k, {i: 1}))}
+            free = {i: 1 for i in _free(bench, case, k) if _accepted(bench, sized_along(case, k, {i: 1}))}
             if free:
                 shape = tuple(n + free.get(i, 0) for i, n in enumerate(v.shape))
                 why = f"{k} has shape {v.shape}: windows may not overlap"
                 yield why, f"with {k} of shape {shape}", sized_along(case, k, free)
+
+
+def _free(bench: Bench, case: Case, name: str) -> Iterator[int]:
+    """Axes that may be tried at another length: all but the first; on a GPU none that another array has, too.
+
+    Kernels there do not look at shapes that do not fit, they read beyond them: torch 2.11's bfloat16 attention on CUDA
+    ends the process.
+    """
+    others = [v for k, v in {**case.primals, **case.constants}.items() if k != name and isinstance(v, np.ndarray)]
+    taken = {n for v in others for n in v.shape} if _unguarded(bench) else set()
+    return (i for i in range(1, case.primals[name].ndim) if case.primals[name].shape[i] not in taken)
 
 
 def _tensors(bench: Bench, case: Case) -> Iterator[tuple[str, Array]]:

@@ -187,3 +187,23 @@ def test_a_layer_made_for_images_of_one_shape_is_not_asked_about_others():
     x = {"x": np.random.default_rng(0).standard_normal((2, 4, 6))}
     assert gv.verify(Crop(input_shape=(4, 6)), x).verdict == "pass"
     assert "telling-settings" in {f.check for f in gv.verify(Crop(), x).findings if f.verdict == "fail"}
+
+
+@pytest.mark.parametrize("on_a_gpu", [False, True])
+def test_on_a_gpu_no_array_is_handed_over_whose_shape_does_not_fit_the_others(monkeypatch, on_a_gpu):
+    monkeypatch.setattr("gradverify.checks._settings._unguarded", lambda bench: on_a_gpu)
+    misfits = []
+
+    def product(q, k):
+        if q.shape[2] != k.shape[2]:
+            misfits.append((q.shape, k.shape))
+            raise ValueError("a kernel would read beyond its end")
+        return np.einsum("bic,bjc->bij", q, k), (q, k)
+
+    def back(u, cache):
+        q, k = cache
+        return {"q": np.einsum("bij,bjc->bic", u, k), "k": np.einsum("bij,bic->bjc", u, q)}
+
+    given = {"q": RNG.standard_normal((2, 5, 4)), "k": RNG.standard_normal((2, 3, 4))}
+    assert report(back, given, product, checks=["telling-settings"]).verdict == "pass"
+    assert bool(misfits) != on_a_gpu
