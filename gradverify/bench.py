@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from gradverify.adapters._pairs_of_reals import PairsOfReals
-from gradverify.coarse import coarseness
+from gradverify.coarse import TENSOR_CORES, WORTH_A_NOTE, coarseness
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
 from gradverify.inputs import to_bfloat16
-from gradverify.rounding import Spread
+from gradverify.rounding import Spread, floor_of
 from gradverify.sampling import quiet, stored_eps
+from gradverify.tally import largest
 from gradverify.types import (
     Adapter,
     Array,
@@ -173,6 +174,8 @@ class LiveBench:
         if gap is not None and gap.shape != np.shape(np.asarray(self.gradients()[name])):
             gap = None
         measured = self._rounding.allowance(name, gap, surely=surely) * self.coarser()
+        if self.coarser() > WORTH_A_NOTE:  # the kernels of the backward may be coarser still than the forward's own
+            measured = np.maximum(measured, floor_of(TENSOR_CORES) * largest(np.asarray(self.gradients()[name])))
         return (
             measured
             if measured.shape == shape or measured.size != self.case.primals[name].size

@@ -17,7 +17,8 @@ from gradverify.types import Case, Out, leaves
 
 RUNS = 3
 SHOWN = 2.0  #: times the simulated rounding that the forward must be off before it says anything
-WORTH_A_NOTE = 8.0
+WORTH_A_NOTE = 8.0  #: ... and before it shows other arithmetic than the dtype's
+TENSOR_CORES = 2.0**-10  #: unit roundoff of what these round their inputs to
 NOTE = "the forward is {0:.0f} times coarser than rounding of its dtype explains (TF32, a cast inside?): judged to that"
 
 
