@@ -101,7 +101,8 @@ def _iterated(bench: Bench, u: Out, got: Gradients, want: Gradients, bound: dict
                 off[k] = largest(np.subtract(g, other))
     if not any(bound[k] < gap <= ITERATED * largest(want[k]) for k, gap in off.items()):
         return bound
-    within = STEPS_BEHIND * tolerance_of(bench.run().pullback, copied(u))
+    framework = getattr(bench.adapter, "framework", "numpy")
+    within = STEPS_BEHIND * tolerance_of(bench.run().pullback, copied(u), framework)
     return {k: b + within * max(1.0, largest(want[k])) for k, b in bound.items()}
 
 
