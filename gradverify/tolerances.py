@@ -109,9 +109,7 @@ def tolerance_of(pull: Callable[[Out], Any], upstream: Out, framework: str = "nu
     return Watching.seen
 
 
-def going_on(
-    gradients: Callable[[Case], Gradients], case: Case, framework: str = "numpy"
-) -> Gradients | None:
+def going_on(gradients: Callable[[Case], Gradients], case: Case, framework: str = "numpy") -> Gradients | None:
     """The gradients where the implementation's iterations stop later; None where it could not be made to go on.
 
     gradients  (case) -> gradients of a fresh run there
