@@ -149,7 +149,7 @@ class LiveBench:
         """Gradients of a fresh run at another case with the same upstream."""
         return self.run(case).pullback(_writable(case.upstream if case.upstream is not None else self.upstream))
 
-    def rounding(self, name: str, gap: Array | None = None, *, surely: bool = False) -> Array:
+    def rounding(self, name: str, gap: Array | None = None, *, near: Array | None = None) -> Array:
         """Measured absolute rounding of the gradient of primal ``name`` (same shape); see ``rounding.Spread``."""
         if self._rounding is None:
             got = self.gradients()
@@ -168,7 +168,7 @@ class LiveBench:
             return np.zeros(shape)  # zeros in place of None: nothing is rounded
         if gap is not None and gap.shape != np.shape(np.asarray(self.gradients()[name])):
             gap = None
-        measured = self._rounding.allowance(name, gap, surely=surely)
+        measured = self._rounding.allowance(name, gap, near=near)
         return (
             measured
             if measured.shape == shape or measured.size != self.case.primals[name].size
