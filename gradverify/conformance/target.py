@@ -20,6 +20,7 @@ class Capabilities:
     devices       the first is where it is unasked; a class or function that takes ``device=`` is sent to others
     layouts       takes arrays with any strides
     zero_batch    takes a batch of no samples
+    subnormals    keeps numbers below the smallest normal one (2e-308 in float64); XLA, for example, flushes them to 0
     lacks         name of a check or invariant -> the reason why it does not apply to this backend
     """
 
@@ -27,6 +28,7 @@ class Capabilities:
     devices: tuple[str, ...] = ("cpu",)
     layouts: bool = True
     zero_batch: bool = True
+    subnormals: bool = True
     lacks: Mapping[str, str] = field(default_factory=dict)
 
     def reason(self, check: str) -> str:
