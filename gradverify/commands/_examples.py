@@ -1,4 +1,4 @@
-"""A right and a wrong line for what has no place for one in its own docstring: causes, and what an oracle takes."""
+"""A right and a wrong line for what has no place for one in its own docstring: causes, planted bugs, oracles."""
 
 from __future__ import annotations
 
@@ -39,6 +39,61 @@ CAUSES: dict[str, tuple[str, str]] = {
     "wrong-axis": ("db = delta.sum(axis=0)", "db = delta.sum(axis=1), which fits where the batch is as wide"),
     "wrong-mask": ("dx = u * (x > 0)", "dx = u * (u > 0)"),
     "zeroed-entries": ("dx[...] = the whole gradient", "dx = np.zeros_like(x); dx[:-1] = ..."),
+}
+
+#: planted bug -> (right, wrong), where the example of its cause is another bug
+MUTANTS: dict[str, tuple[str, str]] = {
+    "absolute": ("return dx", "return np.abs(dx)"),
+    "axis-squeezed": ("return dx", "return np.squeeze(dx)"),
+    "buffer-reused": ("dx = u * w", "np.multiply(u, w, out=self.buffer); return self.buffer"),
+    "columns-reweighted": ("dx = u * slope", "dx = u * slope * np.linspace(1, 0.5, n), a factor that forward has not"),
+    "constant-overwritten": ("z = x + mask", "mask += 1, after z = x + mask"),
+    "doubled": ("dx = u * (p - y), for half the squared error", "dx = 2 * u * (p - y)"),
+    "entry-off": ("return dx", "dx[2, 1] += 0.001; return dx"),
+    "entry-zeroed": ("return dx", "dx[2, 1] = 0; return dx"),
+    "errors-swallowed": ("return forward(x)", "try: return forward(x) except ValueError: return self.last"),
+    "every-second-forward": (
+        "self.dW = delta.T @ x",
+        "self.buffers[calls % 2] += delta.T @ x, and one is never cleared",
+    ),
+    "first-sample-only": ("db = delta.sum(axis=0)", "db = delta[0]"),
+    "first-upstream-remembered": ("dx = u * w", "self.u = self.u or u; dx = self.u * w"),
+    "gradient-is-a-primal": ("return u * w", "np.multiply(u, w, out=x); return x"),
+    "gradient-lost": ("return dx", "return np.zeros_like(x)"),
+    "halved": ("dx = 2 * u * (p - y), for the squared error", "dx = u * (p - y)"),
+    "integer-gradient": ("dx = np.zeros(x.shape)", "dx = np.zeros(x.shape, int)"),
+    "integers-get-gradients": ("return dx, None, for (x, labels)", "return dx, np.ones(labels.shape)"),
+    "keyed-by-identity": ("grads['x'] = dx; grads['y'] = dy", "grads[id(x)] += dx; grads[id(y)] += dy"),
+    "last-axis-squeezed": ("dW = delta.T @ x", "dW = (delta.T @ x).squeeze(-1), where x has one feature"),
+    "last-sample-dropped": ("for i in range(B)", "for i in range(B - 1)"),
+    "mean-over-nothing": ("dW = delta.T @ x", "dW = delta.T @ x / len(x) * len(x), NaN for no samples"),
+    "nan-in-a-corner": ("dx = u * x / np.maximum(norm, tiny)", "dx = u * x / norm, NaN at norm 0"),
+    "none-for-a-primal": ("return dx, dW", "return None, None"),
+    "one-output-buffer": ("out = x @ W", "out = np.matmul(x, W, out=self.buffer)"),
+    "overflowing": ("dx = u * s * (1 - s)", "dx = u * np.exp(-x) / (1 + np.exp(-x)) ** 2"),
+    "penalty-forgotten": ("dW = delta.T @ x + 2 * reg * W, as forward has reg * W**2", "dW = delta.T @ x"),
+    "primal-overwritten-by-backward": ("da = delta @ W", "da = delta @ W; W -= lr * dW"),
+    "random-gradient": ("dx = u * mask, the mask of forward", "dx = u * (rng.random(u.shape) > 0.1)"),
+    "reversed-order": ("return np.stack(steps[::-1]), collected on the way back", "return np.stack(steps)"),
+    "right-only-with-everything": ("if ctx.needs_input_grad[1]: dW = ...", "if ctx.needs_input_grad[0]: dW = ..."),
+    "rolled": ("dx[:, i] = g", "dx[:, (i + 1) % n] = g"),
+    "row-zeroed": ("for i in range(n)", "for i in range(n): if i == n // 2: continue"),
+    "single-precision": ("return dx", "return dx.astype(np.float32).astype(np.float64)"),
+    "slightly-scaled": ("return dx", "return 1.001 * dx, as with an epsilon that only backward has"),
+    "squeezed": ("dx.reshape(x.shape)", "np.squeeze(dx)"),
+    "strides-ignored": ("upstream.reshape(n, -1)", "np.frombuffer(upstream.base or upstream, upstream.dtype, n)"),
+    "summed-over-columns": ("db = delta.sum(axis=0)", "db = np.full(n, delta.sum(axis=0).mean())"),
+    "train-formula-in-eval": (
+        "dx = u * gamma / std, in eval mode",
+        "dx = (u - u.mean(axis=0)) * gamma / std, in both modes",
+    ),
+    "upstream-divided-out": ("dx = u * slope", "dx = slope"),
+    "upstream-overwritten": ("dx = u * slope", "dx = u * slope; u *= 0.5"),
+    "upstream-overwritten-below-the-engine": ("return g * slope", "gx = g * slope; g.mul_(0.5); return gx"),
+    "upstream-read-in-memory-order": ("upstream.reshape(n, -1)", 'upstream.ravel(order="K").reshape(n, -1)'),
+    "upstream-squared": ("dx = u * slope", "dx = u * u * slope"),
+    "upstream-twice": ("dx = u * slope", "dx = u * u * slope"),
+    "zero-upstream-divides": ("dx = u * slope", "dx = u * u / u * slope"),
 }
 
 #: oracle -> (a forward that it answers for, one that it declines or only bounds)
