@@ -386,6 +386,21 @@ def test_everything_that_finds_or_is_found_explains_itself_with_an_example_of_ea
         assert "<function" not in out, name
 
 
+def test_every_example_belongs_to_something_that_is_there():
+    from gradverify import registry
+    from gradverify.commands import _examples
+
+    assert set(_examples.CAUSES) <= set(registry.cause)
+    assert set(_examples.MUTANTS) <= set(registry.mutant)
+    assert set(_examples.ORACLES) <= set(registry.oracle)
+
+
+def test_an_op_is_named_once_in_an_explanation(run):
+    (line,) = [line for line in run("explain", "bias-is-sum-of-deltas")[1].splitlines() if line.startswith("ops: ")]
+    ops = line.removeprefix("ops: ").split(", ")
+    assert len(ops) == len(set(ops))
+
+
 def test_a_check_names_a_planted_bug_that_it_catches(run):
     from gradverify.commands._kinds import registry_of
 

@@ -126,11 +126,15 @@ def single(bench: Bench) -> Axes:
 
 
 def sized(case: Case, axes: Axes, length: int) -> Case:
-    """``case`` with the named axes cut to ``length``, or filled up with its first entries again."""
+    """``case`` with the named axes cut to ``length``, or filled up with its first entries again.
+
+    Probabilities along such an axis, one-hot labels for example, sum to one again: p - y is the gradient there only.
+    """
 
     def taken(v: Any, axis: int) -> Array:
         array = np.asarray(v)
-        return np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+        cut = np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+        return _summing_to_one(cut, axis) if length and _probabilities(array, axis) else cut
 
     return replace(
         case,
@@ -138,6 +142,21 @@ def sized(case: Case, axes: Axes, length: int) -> Case:
         primals={k: taken(v, axes[k]) if k in axes else v for k, v in case.primals.items()},
         constants={k: taken(v, axes[k]) if k in axes else v for k, v in case.constants.items()},
     )
+
+
+def _probabilities(array: Array, axis: int) -> bool:
+    if array.dtype.kind not in "biuf" or array.shape[axis] < 2 or not array.size or np.any(array < 0):
+        return False
+    return bool(np.allclose(array.sum(axis=axis), 1.0, rtol=1e-5, atol=0))
+
+
+def _summing_to_one(cut: Array, axis: int) -> Array:
+    total = cut.sum(axis=axis, keepdims=True)
+    if cut.dtype.kind == "f" and np.all(cut > 0):
+        return np.asarray(cut / total, dtype=cut.dtype)
+    first = np.zeros_like(cut)
+    np.moveaxis(first, axis, 0)[0] = 1
+    return np.where(np.isclose(total, 1.0, rtol=1e-5, atol=0), cut, first)
 
 
 def _handed_over(bench: Bench) -> dict[str, Array]:

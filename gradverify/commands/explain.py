@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from gradverify.commands._examples import CAUSES, ORACLES
+from gradverify.commands._examples import CAUSES, MUTANTS, ORACLES
 from gradverify.commands._kinds import KINDS, registry_of
 from gradverify.errors import UsageError
 from gradverify.options import nearest
@@ -79,7 +79,7 @@ def _entry(kind: str, name: str) -> Iterator[str]:
 def _example(kind: str, entry: Any) -> Iterator[str]:
     """Right and wrong for what cannot show them in its docstring; those of checks and invariants stand there."""
     if kind == "mutant":
-        example = CAUSES.get(str(entry.meta.get("causes", "")))
+        example = MUTANTS.get(entry.name) or CAUSES.get(str(entry.meta.get("causes", "")))
     else:
         example = {"cause": CAUSES, "oracle": ORACLES}.get(kind, {}).get(entry.name)
     if example is not None:
@@ -112,4 +112,4 @@ def _text(value: Any) -> str:
         return said.splitlines()[0].rstrip(".")
     if value is True:
         return "yes"
-    return ", ".join(map(str, value)) if isinstance(value, (tuple, list, set, frozenset)) else str(value)
+    return ", ".join(dict.fromkeys(map(str, value))) if isinstance(value, (tuple, list, set, frozenset)) else str(value)

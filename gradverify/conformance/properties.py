@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import hypothesis
+import numpy as np
 from hypothesis.errors import Flaky, Unsatisfiable
 
 from gradverify import registry, strategies
@@ -156,6 +157,7 @@ class _Search:
         def hunt(drawn: Case) -> None:
             nonlocal reason
             case = replace(drawn, name=self._name)
+            case = case if capabilities_of(self.target).subnormals else without_subnormals(case)
             asked = [t for t in tallies if t.entry.meta.get("applies", _always)(case) and (stop or t.broken is None)]
             hypothesis.assume(asked and adapter.supports(case))
             try:
@@ -203,6 +205,17 @@ class _Search:
             more: dict[str, Any] = {"facts": facts, "repeat": repeat, "seconds": tally.seconds}
             yield _row(self.target, tally.entry, case.name, Verdict.FAIL, of="generated cases", why=tally.reason,
                        n_compared=1, n_wrong=1, notes=(note,), **more)  # fmt: skip
+
+
+def without_subnormals(case: Case) -> Case:
+    """The case with zeros where its numbers are smaller than the smallest normal one."""
+
+    def flushed(v: Any) -> Any:
+        floating = isinstance(v, np.ndarray) and v.dtype.kind == "f"
+        return np.where(np.abs(v) < np.finfo(v.dtype).tiny, v.dtype.type(0), v) if floating else v
+
+    primals = {k: flushed(v) for k, v in case.primals.items()}
+    return replace(case, primals=primals, constants={k: flushed(v) for k, v in case.constants.items()})
 
 
 def _always(case: Case) -> bool:

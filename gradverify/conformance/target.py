@@ -17,9 +17,10 @@ class Capabilities:
     """What a backend can do, declared once. What it cannot do is skipped and said, never guessed.
 
     dtypes        names of dtypes, the most precise first; the catalogue runs in the first one, spot checks in all
-    devices       that ``--gradverify-device`` may name
+    devices       the first is where it is unasked; a class or function that takes ``device=`` is sent to others
     layouts       takes arrays with any strides
     zero_batch    takes a batch of no samples
+    subnormals    keeps numbers below the smallest normal one (2e-308 in float64); XLA, for example, flushes them to 0
     lacks         name of a check or invariant -> the reason why it does not apply to this backend
     """
 
@@ -27,6 +28,7 @@ class Capabilities:
     devices: tuple[str, ...] = ("cpu",)
     layouts: bool = True
     zero_batch: bool = True
+    subnormals: bool = True
     lacks: Mapping[str, str] = field(default_factory=dict)
 
     def reason(self, check: str) -> str:

@@ -165,3 +165,29 @@ def test_a_wrong_value_at_an_axis_of_one_is_found(backward, check, dtype):
 
 def test_where_the_value_is_wrong_already_an_axis_of_one_adds_no_row_about_it():
     assert judged_too(instead(x=lambda u, x, W: 2 * u @ W), "batch-one") == {"pass"}
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+HOT = np.eye(3)[[0, 2, 1, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    "labels", [HOT, HOT.astype(int), HOT.astype(bool), 0.9 * HOT + 0.1 / 3], ids=["hot", "ints", "bools", "smoothed"]
+)
+@pytest.mark.parametrize("reduce", [np.sum, np.mean])
+def test_labels_that_sum_to_one_still_do_where_the_classes_are_fewer(labels, reduce):
+    def forward(z, y):
+        return reduce(-np.sum(y * np.log(softmax(z)), axis=1)), (z, y)
+
+    def backward(u, cache):
+        z, y = cache
+        return {"z": u * (softmax(z) - y) / (len(z) if reduce is np.mean else 1)}
+
+    z = np.random.default_rng(0).standard_normal((5, 3))
+    report = gv.verify((forward, backward), {"z": z}, constants={"y": labels})
+    assert report.verdict == "pass", str(report)
+    assert any(f.check == "size-one-axes" and f.verdict == "pass" for f in report.findings)

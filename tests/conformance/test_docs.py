@@ -49,3 +49,17 @@ def test_the_waivers_of_the_page_are_read(folder):
     from gradverify.waivers import read_waivers
 
     assert [w.case for w in read_waivers(folder / "waivers.toml")] == ["tanh/far"]
+
+
+def test_the_targets_and_the_waivers_that_the_page_names_are_there():
+    import importlib
+
+    from gradverify.waivers import read_waivers
+
+    named = re.findall(r"`(gradverify\.conformance\.targets\.\w+):target`", PAGE)
+    assert len(named) >= 4
+    assert all(hasattr(importlib.import_module(name), "target") for name in named)
+    (line,) = [line for line in blocks("sh")[0].splitlines() if line.startswith("here=")]
+    code = re.search(r'python -c "(.*)"', line).group(1)
+    where = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+    assert read_waivers(Path(where) / "torch.toml")

@@ -5,7 +5,7 @@ import pytest
 
 from gradverify.bench import LiveBench
 from gradverify.cases import cases_of
-from gradverify.conformance import Capabilities, ask, load_target
+from gradverify.conformance import Capabilities, ask, check_invariants, load_target
 from gradverify.conformance.target import Driven, capabilities_of
 from gradverify.errors import AdapterError, UsageError
 from gradverify.types import Verdict
@@ -179,6 +179,27 @@ def test_what_a_target_declares_that_it_cannot_do_is_skipped_with_the_reason():
     assert reasons["upstream-layouts"] == reasons["primal-layouts"] == "the target declares layouts=False"
     assert reasons["zero-batch"] == "the target declares zero_batch=False"
     assert reasons["no-aliasing"] == "buffers are shared"
+
+
+def test_a_backend_that_flushes_subnormals_says_so_and_gets_none():
+    seen = []
+
+    class Flushes(Tanh):
+        capabilities = Capabilities(subnormals=False)
+
+        def vjp(self, case):
+            seen.append(case.primals["z"])
+            return super().vjp(case)
+
+    def tiny(target):
+        seen.clear()
+        check_invariants(target, invariants=["loss-scaling"], ops=["tanh"], max_examples=60)
+        return any(np.any((z != 0) & (np.abs(z) < np.finfo(float).tiny)) for z in seen)
+
+    keeps = Flushes()
+    keeps.capabilities = Capabilities()
+    assert tiny(keeps)
+    assert not tiny(Flushes())
 
 
 def test_a_target_that_writes_to_its_primals_is_caught_though_it_reads_them_from_the_case():
