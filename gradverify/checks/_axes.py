@@ -126,11 +126,15 @@ def single(bench: Bench) -> Axes:
 
 
 def sized(case: Case, axes: Axes, length: int) -> Case:
-    """``case`` with the named axes cut to ``length``, or filled up with its first entries again."""
+    """``case`` with the named axes cut to ``length``, or filled up with its first entries again.
+
+    Labels and probabilities that sum to one along such an axis still do.
+    """
 
     def taken(v: Any, axis: int) -> Array:
         array = np.asarray(v)
-        return np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+        new = np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+        return _shared_out(new, array.shape[axis], axis) if length and _sums_to_one(array, axis) else new
 
     return replace(
         case,
@@ -138,6 +142,28 @@ def sized(case: Case, axes: Axes, length: int) -> Case:
         primals={k: taken(v, axes[k]) if k in axes else v for k, v in case.primals.items()},
         constants={k: taken(v, axes[k]) if k in axes else v for k, v in case.constants.items()},
     )
+
+
+def _sums_to_one(array: Array, axis: int) -> bool:
+    """Whether the entries along an axis are shares of one: a label of one hot entry, probabilities.
+
+    Where those along the last axis are, too, another axis is that of the samples.
+    """
+
+    def along(i: int) -> bool:
+        return bool(np.allclose(array.sum(axis=i), 1.0, rtol=1e-5, atol=0))
+
+    plain = array.dtype.kind in "fiu" and array.ndim >= 2 and array.shape[axis] > 1 and array.size > 0
+    return plain and bool(np.all(array >= 0)) and along(axis) and (axis % array.ndim == array.ndim - 1 or not along(-1))
+
+
+def _shared_out(new: Array, n: int, axis: int) -> Array:
+    """Shares of one among the first ``n`` entries; all to the first where nothing of them is left."""
+    shares = np.moveaxis(np.array(new, dtype=float), axis, -1)
+    shares[..., n:] = 0.0
+    shares[..., 0] += shares.sum(axis=-1) == 0
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return np.asarray(np.moveaxis(shares, -1, axis), dtype=new.dtype)
 
 
 def _handed_over(bench: Bench) -> dict[str, Array]:

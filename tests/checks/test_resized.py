@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import gradverify as gv
+from gradverify.checks._axes import sized
+from gradverify.types import Case
 from tests.checks.right import NETWORK, B, W, X, Y, affine, affine_back, network, network_back
 
 ONE = {"x": X[:1], "W": W, "b": B}
@@ -165,3 +167,26 @@ def test_a_wrong_value_at_an_axis_of_one_is_found(backward, check, dtype):
 
 def test_where_the_value_is_wrong_already_an_axis_of_one_adds_no_row_about_it():
     assert judged_too(instead(x=lambda u, x, W: 2 * u @ W), "batch-one") == {"pass"}
+
+
+@pytest.mark.parametrize(
+    "labels", [np.eye(3)[[0, 2, 1, 1, 0]], np.full((5, 3), 0.1) + 0.7 * np.eye(3)[[0, 2, 1, 1, 0]]]
+)
+def test_labels_cut_to_one_class_still_sum_to_one(labels):
+    def loss(z, t):
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return -np.sum(t * np.log(p)) / len(z), (p, t)
+
+    def backward(dout, cache):
+        p, t = cache
+        return dout * (p - t) / len(p)
+
+    point = {"z": np.random.default_rng(0).standard_normal((5, 3))}
+    assert gv.verify((loss, backward), point, constants={"t": labels}).verdict == "pass"
+
+
+def test_samples_that_have_each_class_once_keep_their_labels():
+    case = Case(name="c", primals={"x": np.ones((3, 2))}, constants={"t": np.eye(3)})
+    assert np.array_equal(sized(case, {"t": 0}, 1).constants["t"], [[1.0, 0.0, 0.0]])
+    assert np.array_equal(sized(case, {"t": 1}, 4).constants["t"], np.eye(3, 4))
