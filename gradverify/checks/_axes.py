@@ -128,13 +128,13 @@ def single(bench: Bench) -> Axes:
 def sized(case: Case, axes: Axes, length: int) -> Case:
     """``case`` with the named axes cut to ``length``, or filled up with its first entries again.
 
-    Probabilities along such an axis, one-hot labels for example, sum to one again: p - y is the gradient there only.
+    Labels and probabilities that sum to one along such an axis still do.
     """
 
     def taken(v: Any, axis: int) -> Array:
         array = np.asarray(v)
-        cut = np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
-        return _summing_to_one(cut, axis) if length and _probabilities(array, axis) else cut
+        new = np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+        return _shared_out(new, array.shape[axis], axis) if length and _sums_to_one(array, axis) else new
 
     return replace(
         case,
@@ -144,19 +144,26 @@ def sized(case: Case, axes: Axes, length: int) -> Case:
     )
 
 
-def _probabilities(array: Array, axis: int) -> bool:
-    if array.dtype.kind not in "biuf" or array.shape[axis] < 2 or not array.size or np.any(array < 0):
-        return False
-    return bool(np.allclose(array.sum(axis=axis), 1.0, rtol=1e-5, atol=0))
+def _sums_to_one(array: Array, axis: int) -> bool:
+    """Whether the entries along an axis are shares of one: a label of one hot entry, probabilities.
+
+    Where those along the last axis are, too, another axis is that of the samples.
+    """
+
+    def along(i: int) -> bool:
+        return bool(np.allclose(array.sum(axis=i), 1.0, rtol=1e-5, atol=0))
+
+    plain = array.dtype.kind in "fiub" and array.ndim >= 2 and array.shape[axis] > 1 and array.size > 0
+    return plain and bool(np.all(array >= 0)) and along(axis) and (axis % array.ndim == array.ndim - 1 or not along(-1))
 
 
-def _summing_to_one(cut: Array, axis: int) -> Array:
-    total = cut.sum(axis=axis, keepdims=True)
-    if cut.dtype.kind == "f" and np.all(cut > 0):
-        return np.asarray(cut / total, dtype=cut.dtype)
-    first = np.zeros_like(cut)
-    np.moveaxis(first, axis, 0)[0] = 1
-    return np.where(np.isclose(total, 1.0, rtol=1e-5, atol=0), cut, first)
+def _shared_out(new: Array, n: int, axis: int) -> Array:
+    """Shares of one among the first ``n`` entries; all to the first where nothing of them is left."""
+    shares = np.moveaxis(np.array(new, dtype=float), axis, -1)
+    shares[..., n:] = 0.0
+    shares[..., 0] += shares.sum(axis=-1) == 0
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return np.asarray(np.moveaxis(shares, -1, axis), dtype=new.dtype)
 
 
 def _handed_over(bench: Bench) -> dict[str, Array]:

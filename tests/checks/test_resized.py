@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import gradverify as gv
+from gradverify.checks._axes import sized
+from gradverify.types import Case
 from tests.checks.right import NETWORK, B, W, X, Y, affine, affine_back, network, network_back
 
 ONE = {"x": X[:1], "W": W, "b": B}
@@ -191,3 +193,26 @@ def test_labels_that_sum_to_one_still_do_where_the_classes_are_fewer(labels, red
     report = gv.verify((forward, backward), {"z": z}, constants={"y": labels})
     assert report.verdict == "pass", str(report)
     assert any(f.check == "size-one-axes" and f.verdict == "pass" for f in report.findings)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.eye(3)[[0, 2, 1, 1, 0]], np.full((5, 3), 0.1) + 0.7 * np.eye(3)[[0, 2, 1, 1, 0]]]
+)
+def test_labels_cut_to_one_class_still_sum_to_one(labels):
+    def loss(z, t):
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return -np.sum(t * np.log(p)) / len(z), (p, t)
+
+    def backward(dout, cache):
+        p, t = cache
+        return dout * (p - t) / len(p)
+
+    point = {"z": np.random.default_rng(0).standard_normal((5, 3))}
+    assert gv.verify((loss, backward), point, constants={"t": labels}).verdict == "pass"
+
+
+def test_samples_that_have_each_class_once_keep_their_labels():
+    case = Case(name="c", primals={"x": np.ones((3, 2))}, constants={"t": np.eye(3)})
+    assert np.array_equal(sized(case, {"t": 0}, 1).constants["t"], [[1.0, 0.0, 0.0]])
+    assert np.array_equal(sized(case, {"t": 1}, 4).constants["t"], np.eye(3, 4))
