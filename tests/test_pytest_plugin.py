@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gradverify import pytest_plugin, subjects
+from gradverify import parametrize, pytest_plugin, subjects
 from gradverify.report import read
 
 HEAD = """
@@ -30,6 +30,9 @@ def wrong(upstream, cache):
 rng = np.random.default_rng(0)
 PRIMALS = {"x": rng.standard_normal((5, 3)), "W": rng.standard_normal((4, 3))}
 """
+
+# loaded before pytest runs within pytest, which forgets what the inner run imported: one copy for all runs
+assert parametrize.BoundCheck.is_a_bound_check
 
 CHECK = (
     "checks=['pullback-matches-oracle'], oracles=['finite-differences']"  # without torch: it takes seconds to import
