@@ -26,6 +26,10 @@ from gradverify.registry import Entry
 from gradverify.report import Report
 from gradverify.types import Case, Finding, Verdict, rng_for
 
+SEARCHED = 30  #: cases of each size that are tried for the smallest failure
+DEEP = frozenset({"network", "deep_network"})
+_EMPTY = Case(name="empty", primals={})
+
 
 def check_invariants(
     target: Any,
@@ -128,24 +132,55 @@ class _Search:
             if reason:
                 yield _row(self.target, tally.entry, self._name, Verdict.ERROR, of="generated cases", why=reason)
             elif tally.broken is not None:
-                alone = _Tally(tally.entry)
-                self._drive([alone], stop=True)
-                yield from self._failures(alone if alone.broken is not None else tally)
+                yield from self._failures(self._smallest(tally))
             elif tally.tried:
                 yield self._held(tally)
+
+    def _smallest(self, tally: _Tally) -> _Tally:
+        """The tally of the smallest case that breaks it: shrunk by Hypothesis, then as long as a smaller one breaks."""
+        best = tally
+        layers = sum(k.startswith("W") for k in (tally.broken or _EMPTY).primals)
+        deep = self.op in DEEP and layers > 1  # a smaller size has fewer layers there
+        for largest in (*(range(1, strategies.LARGEST) if deep else ()), strategies.LARGEST):
+            alone = _Tally(tally.entry)
+            self._drive([alone], stop=True, largest=largest)
+            if alone.broken is not None:
+                best = alone
+                break
+        while (less := self._one_less(best)) is not None:
+            best = less
+        return best
+
+    def _one_less(self, tally: _Tally) -> _Tally | None:
+        """A tally broken by a case that is smaller by one along one length, if there is one."""
+        adapter = Driven(self.target)
+        for case in strategies.smaller(tally.broken or _EMPTY):
+            if not tally.entry.meta.get("applies", _always)(case) or not adapter.supports(case):
+                continue
+            alone = _Tally(tally.entry)
+            try:
+                bench = LiveBench(adapter, case, seed=self.seed)
+                bench.gradients()
+            except Exception:  # noqa: BLE001  (arrays that no longer fit: the target may raise anything)
+                continue
+            with contextlib.suppress(_Broken):
+                alone.ask(bench)
+            if alone.broken is not None:
+                return replace_tried(alone, tally)
+        return None
 
     @property
     def _name(self) -> str:
         return f"{self.op}/generated" + ("" if self.dtype == "float64" else f"/{self.dtype}")
 
-    def _drive(self, tallies: Sequence[_Tally], *, stop: bool) -> str:
+    def _drive(self, tallies: Sequence[_Tally], *, stop: bool, largest: int = strategies.LARGEST) -> str:
         """Ask on generated cases; with ``stop``, shrink the first that breaks. Returns why it cannot be driven."""
         adapter = Driven(self.target)
         reason = ""
 
         @hypothesis.seed(self.seed)
         @hypothesis.settings(
-            max_examples=self.max_examples,
+            max_examples=max(self.max_examples, SEARCHED) if stop else self.max_examples,
             database=None,
             deadline=None,
             print_blob=False,
@@ -153,7 +188,7 @@ class _Search:
             phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink) if stop else (hypothesis.Phase.generate,),
             suppress_health_check=list(hypothesis.HealthCheck),
         )
-        @hypothesis.given(strategies.cases(self.op, dtype=self.dtype))
+        @hypothesis.given(strategies.cases(self.op, dtype=self.dtype, largest=largest))
         def hunt(drawn: Case) -> None:
             nonlocal reason
             case = replace(drawn, name=self._name)
@@ -216,6 +251,13 @@ def without_subnormals(case: Case) -> Case:
 
     primals = {k: flushed(v) for k, v in case.primals.items()}
     return replace(case, primals=primals, constants={k: flushed(v) for k, v in case.constants.items()})
+
+
+def replace_tried(new: _Tally, old: _Tally) -> _Tally:
+    """``new`` with what was counted until then."""
+    new.tried += old.tried
+    new.seconds += old.seconds
+    return new
 
 
 def _always(case: Case) -> bool:

@@ -12,7 +12,7 @@ Everything shrinks: to fewer layers, smaller widths and batches, and to whole nu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ KINDS = {
 }
 ANY = tuple(KINDS)
 EXACT = ("plain", "zeros", "ties")  #: for ops with kinks: no sum depends on the order in which it is formed
+LARGEST = 4  #: length of an axis: enough for all that differ, and a failure is read by people
 SMOOTH = ("sigmoid", "tanh", "softplus", "silu", "gelu", "identity")
 ACTIVATIONS = ("relu", *SMOOTH)
 
@@ -43,7 +44,15 @@ def values(
     draw: DrawFn, shape: tuple[int, ...], dtype: str = "float64", kinds: Sequence[str] = ANY, positive: bool = False
 ) -> Array:
     """An array of one of ``kinds`` (see ``KINDS``); with ``positive``, inside the domain of a logarithm."""
-    kind = draw(st.sampled_from(tuple(kinds)))
+    return filled(draw, shape, dtype, draw(st.sampled_from(tuple(kinds))), positive)
+
+
+def filled(draw: DrawFn, shape: tuple[int, ...], dtype: str, kind: str, positive: bool = False) -> Array:
+    """An array of one kind.
+
+    A composite strategy draws everything else first and arrays last: then a shape that shrinks leaves numbers over at
+    the end, and all that was drawn before keeps its meaning.
+    """
     n = int(np.prod(shape))
     entries = draw(st.lists(_entry(kind, dtype), min_size=n, max_size=n))
     if kind in ("saturated", "large") and n:
@@ -107,11 +116,16 @@ def architectures(
 
 def layers(draw: DrawFn, widths: Sequence[int], dtype: str) -> dict[str, Array]:
     """W1, b1, .., W_L, b_L with exact entries: a network's kinks must not depend on the order of a sum."""
-    found = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for k, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1):
-        found[f"W{k}"] = draw(values((n_out, n_in), dtype, EXACT))
-        found[f"b{k}"] = draw(values((n_out,), dtype, EXACT))
-    return found
+        shapes |= {f"W{k}": (n_out, n_in), f"b{k}": (n_out,)}
+    kinds = draw(st.lists(st.sampled_from(EXACT), min_size=len(shapes), max_size=len(shapes)))
+    return {k: filled(draw, shape, dtype, kind) for (k, shape), kind in zip(shapes.items(), kinds, strict=True)}
+
+
+def small(largest: int) -> SearchStrategy[Architecture]:
+    """Architectures of as many layers, units and samples at most."""
+    return architectures(max_depth=min(3, largest), max_width=largest, max_batch=largest)
 
 
 @st.composite
@@ -119,11 +133,11 @@ def networks(draw: DrawFn, *, dtype: str = "float64", shape: SearchStrategy[Arch
     """A case of the op ``network``: X, W1, b1, .. and the target y, labels for a classifier."""
     net = draw(shape if shape is not None else architectures())
     kinds = ANY if set(net.activations) <= set(SMOOTH) else EXACT
-    primals = {"X": draw(values((net.batch, net.widths[0]), dtype, kinds)), **layers(draw, net.widths, dtype)}
     constants: dict[str, Any] = {"activations": net.activations, "loss": net.loss, "reduction": net.reduction}
     if net.loss == "softmax_cross_entropy":
         constants["y"] = draw(labels(net.batch, net.widths[-1]))
-    else:
+    primals = {"X": draw(values((net.batch, net.widths[0]), dtype, kinds)), **layers(draw, net.widths, dtype)}
+    if "y" not in constants:
         primals["y"] = draw(values((net.batch, net.widths[-1]), dtype, EXACT))
     return Case(name="network/generated", op="network", primals=primals, constants=constants)
 
@@ -134,16 +148,24 @@ def labels(draw: DrawFn, n: int, k: int) -> Array:
     return np.array(draw(st.lists(st.integers(0, k - 1), min_size=n, max_size=n)), dtype=int)
 
 
-def cases(op: str, *, dtype: str = "float64") -> SearchStrategy[Case]:
+def cases(op: str, *, dtype: str = "float64", largest: int = LARGEST) -> SearchStrategy[Case]:
     """Cases of one op of the catalogue, ``op/generated``.
 
+    largest  length of an axis, and number of layers (up to three), at most; where an op needs more it gets more
     Raises UsageError for an op without a strategy, naming those that have one.
     """
     from gradverify.strategies._ops import DRAWN
 
     if op not in DRAWN:
         raise UsageError(f"there is no strategy for the op {op!r}; there is one for {', '.join(sorted(DRAWN))}")
-    return DRAWN[op](dtype)
+    return DRAWN[op](dtype, largest)
+
+
+def smaller(case: Case) -> Iterator[Case]:
+    """Cases of the same op that are smaller by one along one length; not all of them need run."""
+    from gradverify.strategies._smaller import smaller as found
+
+    return found(case)
 
 
 def ops() -> list[str]:

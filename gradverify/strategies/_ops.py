@@ -9,7 +9,19 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gradverify.strategies import ANY, EXACT, SMOOTH, Architecture, architectures, labels, layers, networks, values
+from gradverify.strategies import (
+    ANY,
+    EXACT,
+    LARGEST,
+    SMOOTH,
+    Architecture,
+    filled,
+    labels,
+    layers,
+    networks,
+    small,
+    values,
+)  # fmt: skip
 from gradverify.types import Case
 
 Dims = Mapping[str, int]
@@ -35,16 +47,20 @@ class Spec:
 
 
 @st.composite
-def drawn(draw: DrawFn, op: str, spec: Spec, dtype: str) -> Case:
+def drawn(draw: DrawFn, op: str, spec: Spec, dtype: str, largest: int) -> Case:
     """A case of an op from its spec."""
     letters = dict.fromkeys("".join(spec.shapes.values()).lower())
-    dims = {c: draw(st.integers(spec.least.get(c, 1), spec.most.get(c, 4))) for c in letters}
+    least = {c: spec.least.get(c, 1) for c in letters}
+    most = {c: max(n, min(spec.most.get(c, LARGEST), largest)) for c, n in least.items()}
+    dims = {c: draw(st.integers(least[c], most[c])) for c in letters}
     dims |= {c.upper(): 4 * n for c, n in dims.items()}  # the four gates of an LSTM
+    constants = spec.constants(draw, dims, dtype)
+    kinds = draw(st.lists(st.sampled_from(tuple(spec.kinds)), min_size=len(spec.shapes), max_size=len(spec.shapes)))
     primals = {
-        k: draw(values(tuple(dims[c] for c in shape), dtype, spec.kinds, spec.positive))
-        for k, shape in spec.shapes.items()
+        k: filled(draw, tuple(dims[c] for c in shape), dtype, kind, spec.positive)
+        for (k, shape), kind in zip(spec.shapes.items(), kinds, strict=True)
     }
-    return Case(name=f"{op}/generated", op=op, primals=primals, constants=spec.constants(draw, dims, dtype))
+    return Case(name=f"{op}/generated", op=op, primals=primals, constants=constants)
 
 
 def _reduction(draw: DrawFn, dims: Dims, dtype: str) -> dict[str, Any]:
@@ -132,9 +148,9 @@ SPECS: dict[str, Spec] = {
 
 
 @st.composite
-def two_layer(draw: DrawFn, dtype: str) -> Case:
+def two_layer(draw: DrawFn, dtype: str, largest: int) -> Case:
     """Two layers and half the squared error."""
-    b, *widths = draw(st.tuples(*[st.integers(1, 4)] * 4))
+    b, *widths = draw(st.tuples(*[st.integers(1, largest)] * 4))
     sigma = draw(st.sampled_from(("relu", "sigmoid", "tanh")))
     kinds = EXACT if sigma == "relu" else ANY
     primals = {"X": draw(values((b, widths[0]), dtype, kinds)), "Y": draw(values((b, widths[2]), dtype, EXACT))}
@@ -143,9 +159,9 @@ def two_layer(draw: DrawFn, dtype: str) -> Case:
 
 
 @st.composite
-def deep_network(draw: DrawFn, dtype: str) -> Case:
+def deep_network(draw: DrawFn, dtype: str, largest: int) -> Case:
     """One activation in every layer, no loss."""
-    net: Architecture = draw(architectures())
+    net: Architecture = draw(small(largest))
     sigma = draw(st.sampled_from(("relu", "tanh", "sigmoid")))
     kinds = EXACT if sigma == "relu" else ANY
     primals = {"X": draw(values((net.batch, net.widths[0]), dtype, kinds)), **layers(draw, net.widths, dtype)}
@@ -153,22 +169,23 @@ def deep_network(draw: DrawFn, dtype: str) -> Case:
 
 
 @st.composite
-def residual_block(draw: DrawFn, dtype: str) -> Case:
+def residual_block(draw: DrawFn, dtype: str, largest: int) -> Case:
     """X plus two layers of x."""
-    b, n, m = draw(st.tuples(*[st.integers(1, 4)] * 3))
+    b, n, m = draw(st.tuples(*[st.integers(1, largest)] * 3))
     sigma = draw(st.sampled_from(("relu", "tanh")))
     kinds = EXACT if sigma == "relu" else ANY
     primals = {"X": draw(values((b, n), dtype, kinds)), **layers(draw, (n, m, n), dtype)}
     return Case(name="residual_block/generated", op="residual_block", primals=primals, constants={"sigma": sigma})
 
 
-def _of(op: str, spec: Spec) -> Callable[[str], SearchStrategy[Case]]:
-    return lambda dtype: drawn(op, spec, dtype)
+def _of(op: str, spec: Spec) -> Callable[[str, int], SearchStrategy[Case]]:
+    return lambda dtype, largest: drawn(op, spec, dtype, largest)
 
 
-DRAWN: dict[str, Callable[[str], SearchStrategy[Case]]] = {
+#: op -> (dtype, length of an axis at most) -> cases
+DRAWN: dict[str, Callable[[str, int], SearchStrategy[Case]]] = {
     **{op: _of(op, spec) for op, spec in SPECS.items()},
-    "network": lambda dtype: networks(dtype=dtype),
+    "network": lambda dtype, largest: networks(dtype=dtype, shape=small(largest)),
     "two_layer": two_layer,
     "deep_network": deep_network,
     "residual_block": residual_block,

@@ -52,7 +52,7 @@ def test_a_failure_is_shown_as_code_that_fails_when_it_is_run(caught, name):
 def test_a_failure_shrinks_to_small_arrays(caught, name):
     namespace = {}
     exec(failing(caught[name])[0].facts["code"], namespace)
-    assert max(v.size for v in namespace["case"].primals.values()) <= 9
+    assert max(v.size for v in namespace["case"].primals.values()) <= 4
 
 
 def test_a_wrong_network_shrinks_to_one_layer_and_one_sample(caught):
