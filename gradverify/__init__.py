@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradverify import strategies
     from gradverify.adapters._adapt import adapt
     from gradverify.adapters.functions import Functions as functions
     from gradverify.adapters.layer import Layer as layer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gradverify.adapters.torch_module import TorchModule as torch_module
     from gradverify.adapters.value_and_grad import ValueAndGrad as value_and_grad
     from gradverify.api import verify
+    from gradverify.conformance import check_invariants
     from gradverify.errors import (
         AdapterError,
         GradientFailure,
@@ -49,6 +51,8 @@ _WHERE = {
     "parametrize_with_checks": "parametrize",
     "Report": "report",
     "read": "report",
+    "check_invariants": "conformance",
+    "strategies": "strategies:*",
     **dict.fromkeys(("Case", "Cause", "Estimate", "Finding", "Measurement", "Verdict"), "types"),
     **dict.fromkeys(
         (
@@ -71,7 +75,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'gradverify' has no attribute {name!r}; it has {', '.join(sorted(_WHERE))}")
     module, _, attribute = _WHERE[name].partition(":")
-    value = getattr(importlib.import_module(f"gradverify.{module}"), attribute or name)
+    found = importlib.import_module(f"gradverify.{module}")
+    value = found if attribute == "*" else getattr(found, attribute or name)
     globals()[name] = value
     return value
 
