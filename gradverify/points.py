@@ -33,6 +33,8 @@ def cannot_tell(case: Case) -> list[str]:
                 " and positive definite, and stays so beside: {0} taken for its transpose is not seen" if kept else ""
             )
             reasons.append(f"{name} is symmetric" + also.format(name))
+        elif v.size > 2 and np.array_equal(v, np.flip(v)):
+            reasons.append(f"{name} reads the same backwards")
         elif v.ndim >= 2 and v.shape[0] > 1 and np.all(v == v[:1]):
             reasons.append(f"all rows of {name} are equal")
         elif v.ndim >= 2 and v.shape[-1] > 1 and np.all(v == v[..., :1]):

@@ -94,7 +94,10 @@ def telling(bench: Bench) -> tuple[Axes, int, str]:
     arrays = {k: v for k, v in everything.items() if isinstance(v, np.ndarray) and v.ndim}
     if not said(bench) and any(a.shape[0] == 1 for k, a in arrays.items() if not PARAMETER.fullmatch(k)):
         return single(bench), 3, "a batch of one"
-    axes = batch(bench)
+    try:
+        axes, reduced = batch(bench), False
+    except Unsupported:
+        axes, reduced = _leading(bench), True
     n = next(arrays[k].shape[a] for k, a in axes.items())
     if n == 1:
         return single(bench), 3, "a batch of one"
@@ -102,9 +105,17 @@ def telling(bench: Bench) -> tuple[Axes, int, str]:
     if n not in others:
         raise Unsupported(f"the batch of {n} can tell: no other axis is as long")
     length = next(m for m in range(n + 1, n + 2 + len(others)) if m not in others)
-    if _listed(bench, n) or not _follows(bench, axes, n, length):
+    if _listed(bench, n) or not _follows(bench, axes, n, length, reduced=reduced):
         raise Unsupported(f"the forward does not take {length} samples")
     return axes, length, f"a batch of {n}, as long as another axis"
+
+
+def _leading(bench: Bench) -> Axes:
+    """The leading axes of the data, more than one long, where nobody can prove samples. Raises Unsupported."""
+    data = {k: a.shape[0] for k, a in _handed_over(bench).items() if a.ndim > 1 and not PARAMETER.fullmatch(k)}
+    if len(set(data.values())) != 1 or min(data.values()) < 2:
+        return batch(bench)
+    return dict.fromkeys(data, 0)
 
 
 def single(bench: Bench) -> Axes:
@@ -194,7 +205,8 @@ def _holds(value: Any, n: int, depth: int = 3) -> bool:
     return depth > 0 and any(_holds(v, n, depth - 1) for v in members)
 
 
-def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = False) -> bool:
+def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = False, *, reduced: bool = False) -> bool:
+    """Whether the forward takes that length and its output follows; ``reduced``: an output that stays does, too."""
     known = getattr(bench, "out", None)
     now = leaves(bench.run().out if known is None else known)
     then = _forward(bench, sized(bench.case, axes, length))
@@ -204,11 +216,11 @@ def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = F
     for k, v in now.items():
         shape = np.shape(v)
         wanted = tuple(length if s == n and (everywhere or i == 0) else s for i, s in enumerate(shape))
-        if np.shape(then[k]) != wanted:
+        if np.shape(then[k]) != wanted and not (reduced and np.shape(then[k]) == shape):
             return False
         moved += wanted != shape
     # an output that cannot follow (a loss, a trace) proves nothing of one array alone: slack code takes any length
-    return moved > 0 or len(axes) > 1
+    return moved > 0 or len(axes) > 1 or reduced
 
 
 def _forward(bench: Bench, case: Case) -> Mapping[str, Array] | None:

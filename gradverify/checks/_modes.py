@@ -88,7 +88,7 @@ def forward_of(adapter: Any) -> Callable[..., Any] | None:
     if "inner" in held:
         return forward_of(held["inner"])
     owner = getattr(held.get("_template"), "obj", None)
-    found = getattr(owner, "forward", None) or held.get("_forward")
+    found = getattr(owner, "forward", None) or held.get("_forward") or held.get("_fn")
     return found if callable(found) else None
 
 

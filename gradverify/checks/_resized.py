@@ -73,9 +73,23 @@ def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Meas
                 f"with {words} the gradient of {name} is not zero",
                 facts=facts,
             )
-    if sound and length:
+    if sound and length and _keeps_its_structure(bench.case, case, axes):
         met = glance(bench, case, upstream, gradients, f"with {words}")
         yield from _values(bench, case, words) if met is None else [met]
+
+
+def _keeps_its_structure(given: Case, case: Case, axes: Axes) -> bool:
+    """Whether one-hot rows, probabilities and unit vectors along the axes that were cut are still that."""
+    before, after = ({**c.constants, **c.primals} for c in (given, case))
+    whole = [(k, a) for k, a in axes.items() if before[k].dtype.kind in "fciub" and before[k].ndim > 1]
+    sizes = (np.sum, np.linalg.norm)
+    return not any(_one(before[k], size, a) and not _one(after[k], size, a) for k, a in whole for size in sizes)
+
+
+def _one(v: Array, size: Any, axis: int) -> bool:
+    return bool(
+        np.allclose(size(np.asarray(v, float), axis=axis), 1.0, rtol=1e-5, atol=0)
+    )  # decides where to look only
 
 
 def _values(bench: Bench, case: Case, words: str) -> Iterator[Measurement]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradverify.checks._axes import PARAMETER, sized
 from gradverify.checks._modes import forward_of, optional, vars_of_object
+from gradverify.checks._special import special
 from gradverify.sampling import evaluate, quiet
 from gradverify.types import Array, Bench, Case, differentiable, leaves
 
@@ -27,6 +28,11 @@ LARGE = 1 << 14  #: entries of an array beyond which another size costs too much
 def hidden(bench: Bench) -> Iterator[tuple[str, str, Case]]:
     """(what the given setting hides, the other setting in words, a case there)."""
     case = replace(bench.case, upstream=None)
+    given = {k for _, v in _within(case) for k in v} | set(case.constants)
+    for why, words, constants in special(case, dict(_settings(bench, case)), given):
+        name = next(iter(constants))
+        if not PENALTY.fullmatch(name) and not STRIDE.fullmatch(name) and _tells(bench, _with(case, constants)):
+            yield why, words, _with(case, constants)
     for maker in (_penalised, _strided, _reduced, _last_class, _longer_images, _longer_kernels):
         for why, words, other in maker(bench, case):
             if _accepted(bench, other):
@@ -112,8 +118,13 @@ def _last_class(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
 
 
 def _settings(bench: Bench, case: Case) -> list[tuple[str, Any]]:
-    """Constants, and what the forward was left at its default: ``forward(x, W, reg=0.0)``."""
-    return list({**optional(forward_of(bench.adapter)), **case.constants}.items())
+    """Constants, those in a dictionary (``conv_param``) too, and what the forward was left at its default."""
+    inner = {k: v for _, within in _within(case) for k, v in within.items() if isinstance(k, str)}
+    return list({**optional(forward_of(bench.adapter)), **inner, **case.constants}.items())
+
+
+def _within(case: Case) -> list[tuple[str, dict[str, Any]]]:
+    return [(k, v) for k, v in case.constants.items() if isinstance(v, dict)]
 
 
 def _unguarded(bench: Bench) -> bool:
@@ -185,14 +196,19 @@ def _free(bench: Bench, case: Case, name: str) -> Iterator[int]:
     """
     others = [v for k, v in {**case.primals, **case.constants}.items() if k != name and isinstance(v, np.ndarray)]
     taken = {n for v in others for n in v.shape} if _unguarded(bench) else set()
-    return (i for i in range(1, case.primals[name].ndim) if case.primals[name].shape[i] not in taken)
+    return (
+        i
+        for i in range(min(1, case.primals[name].ndim - 1), case.primals[name].ndim)
+        if case.primals[name].shape[i] not in taken
+    )
 
 
 def _tensors(bench: Bench, case: Case) -> Iterator[tuple[str, Array]]:
-    """Differentiable primals with three axes or more that are handed over at each call."""
+    """Differentiable primals that are handed over at each call: three axes or more, fewer where windows have a size."""
+    windows = any(type(v) is int and v > 1 for _, v in _settings(bench, case))
     own: Mapping[str, Array] = getattr(bench.adapter, "parameters", dict)()
     for k, v in case.primals.items():
-        if v.ndim >= 3 and differentiable(v) and k not in own and 0 < v.size <= LARGE:
+        if v.ndim >= (1 if windows else 3) and differentiable(v) and k not in own and 0 < v.size <= LARGE:
             yield k, v
 
 
@@ -209,7 +225,21 @@ def sized_along(case: Case, name: str, by: Mapping[int, int]) -> Case:
 
 
 def _with(case: Case, constants: Mapping[str, Any]) -> Case:
-    return replace(case, constants={**case.constants, **constants})
+    """The case with other constants; one that stands in a dictionary is replaced there."""
+    new = dict(case.constants)
+    for name, value in constants.items():
+        home = next((k for k, v in _within(case) if name in v and name not in case.constants), None)
+        new[home or name] = value if home is None else {**new[home], name: value}
+    return replace(case, constants=new)
+
+
+def _tells(bench: Bench, case: Case) -> bool:
+    """Whether the forward accepts the case and its output is another one."""
+    if not _accepted(bench, case):
+        return False
+    with quiet():
+        now, then = leaves(_out(bench)), leaves(evaluate(bench.adapter, case))
+    return now.keys() == then.keys() and any(not np.array_equal(now[k], then[k]) for k in now)
 
 
 def _out(bench: Bench) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
+from gradverify.checks._glance import glance
 from gradverify.checks._settings import hidden
 from gradverify.checks._tools import floats, shape_measured
 from gradverify.errors import AdapterError, Unsupported
@@ -26,7 +27,8 @@ def telling_settings(bench: Bench) -> Iterator[Measurement]:
 
     Beside the given setting, where the forward accepts it: 0.1 for a penalty (``reg``, ``l2``) or any other float of 0,
     a stride of 1 for more and of 2 for 1, the other ones of "mean", "sum" and "none", a label of the last class where
-    there is none, images longer by odd numbers, kernels longer by one. A setting at which backward refuses to run is
+    there is none, images longer by odd numbers, kernels longer by one; for a constant of 1 another number, for an array
+    of ones or zeros a mask, for the identity as an index another order. A setting at which backward refuses to run is
     left alone.
     Why: with a stride as long as the window nothing is added up, with a stride that divides no pixel is left over, and
     a penalty of zero has no gradient: the usual first test hides the usual bugs.
@@ -63,4 +65,5 @@ def _there(bench: Bench, case: Case, words: str) -> Iterator[Measurement]:
             f"{words} the gradient of {name} has shape {shape}, {name} has {want}", facts={"primal": name},
         )  # fmt: skip
     if not wrong:
-        yield from judged_elsewhere(bench, other, words, setting=words)
+        met = glance(bench, other.case, other.upstream, gradients, words)
+        yield from judged_elsewhere(bench, other, words, setting=words) if met is None else [met]
