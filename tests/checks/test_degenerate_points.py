@@ -197,3 +197,9 @@ def test_indices_of_data_may_be_relied_on_to_be_different():
 
     forward = lambda x, chosen: (x[chosen], (x.shape, chosen))  # noqa: E731
     assert gv.verify((forward, backward), {"x": X}, constants={"chosen": np.array([0, 3, 2])}).verdict == "pass"
+
+
+def test_a_trace_that_takes_any_matrix_has_no_samples():
+    forward = lambda A, B: (np.trace(A @ B), (A, B))  # noqa: E731
+    backward = lambda u, cache: (u * cache[1].T, u * cache[0].T)  # noqa: E731
+    assert gv.verify((forward, backward), {"A": S[:3, :3], "B": S[1:, 1:]}).verdict == "pass"
