@@ -19,7 +19,7 @@ from gradverify.types import Bench, Case, Measurement
 @registry.check(
     "telling-settings",
     catches=("missing-term", "repeated-indices", "wrong-axis"),
-    requires=("shape", "pullback-matches-oracle"),
+    requires=("shape", "pullback-matches-oracle", "second-call-equal"),
     elsewhere=True,
 )
 def telling_settings(bench: Bench) -> Iterator[Measurement]:
