@@ -32,12 +32,8 @@ def hidden(bench: Bench) -> Iterator[tuple[str, str, Case]]:
     for why, words, constants in special(case, dict(_settings(bench, case)), given):
         name = next(iter(constants))
         other = _with(case, constants)
-        if (
-            not PENALTY.fullmatch(name)
-            and not STRIDE.fullmatch(name)
-            and _tells(bench, other)
-            and _repeats(bench, other)
-        ):
+        asked_below = PENALTY.fullmatch(name) or STRIDE.fullmatch(name)
+        if not asked_below and _tells(bench, other) and _repeats(bench, other):
             yield why, words, other
     for maker in (_penalised, _strided, _reduced, _last_class, _longer_images, _longer_kernels):
         for why, words, other in maker(bench, case):

@@ -11,7 +11,7 @@ import numpy as np
 from gradverify.checks._axes import PARAMETER
 from gradverify.types import Array, Case, differentiable
 
-FLOATS = {0.0: 0.3, 1.0: 0.7}  #: what is tried for a number that cannot tell
+FLOATS = {1.0: 0.7}  #: what is tried for a number that cannot tell
 INTEGERS = {0: 1, 1: 2}
 AXIS = re.compile(r"_*(axis|dim)_*", re.IGNORECASE)
 #: whole numbers that matter though they were left at their default

@@ -10,7 +10,7 @@ from gradverify.checks._resized import measured
 from gradverify.types import Bench, Measurement
 
 
-@registry.check("batch-one", catches=("unreduced-broadcast",), requires=("shape",))
+@registry.check("batch-one", catches=("unreduced-broadcast",), requires=("shape", "second-call-equal"))
 def batch_one(bench: Bench) -> Iterator[Measurement]:
     """With a batch of one sample every gradient keeps the shape of its primal and stays finite.
 

@@ -19,7 +19,7 @@ from gradverify.types import Bench, Measurement
 @registry.check(
     "larger-batch",
     catches=("unreduced-broadcast", "missing-batch-mean", "dropped-samples"),
-    requires=("shape", "pullback-matches-oracle"),
+    requires=("shape", "pullback-matches-oracle", "second-call-equal"),
     elsewhere=True,
 )
 def larger_batch(bench: Bench) -> Iterator[Measurement]:

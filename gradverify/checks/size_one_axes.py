@@ -11,7 +11,7 @@ from gradverify.errors import Unsupported
 from gradverify.types import Bench, Measurement
 
 
-@registry.check("size-one-axes", catches=("unreduced-broadcast",), requires=("shape",))
+@registry.check("size-one-axes", catches=("unreduced-broadcast",), requires=("shape", "second-call-equal"))
 def size_one_axes(bench: Bench) -> Iterator[Measurement]:
     """With an axis of length one every gradient keeps the shape of its primal and stays finite.
 

@@ -19,7 +19,7 @@ from gradverify.types import Bench, Case, Measurement
 @registry.check(
     "telling-settings",
     catches=("missing-term", "repeated-indices", "wrong-axis"),
-    requires=("shape", "pullback-matches-oracle"),
+    requires=("shape", "pullback-matches-oracle", "second-call-equal"),
     elsewhere=True,
 )
 def telling_settings(bench: Bench) -> Iterator[Measurement]:
@@ -27,9 +27,9 @@ def telling_settings(bench: Bench) -> Iterator[Measurement]:
 
     Beside the given setting, where the forward accepts it: 0.1 for a penalty (``reg``, ``l2``) or any other float of 0,
     a stride of 1 for more and of 2 for 1, the other ones of "mean", "sum" and "none", a label of the last class where
-    there is none, images longer by odd numbers, kernels longer by one; for a constant of 0 or 1 another number, for an
-    array of ones or zeros a mask, for the identity as an index another order. A setting at which backward refuses to
-    run is left alone.
+    there is none, images longer by odd numbers, kernels longer by one; for a constant of 1 another number, for an array
+    of ones or zeros a mask, for the identity as an index another order. A setting at which backward refuses to run is
+    left alone.
     Why: with a stride as long as the window nothing is added up, with a stride that divides no pixel is left over, and
     a penalty of zero has no gradient: the usual first test hides the usual bugs.
     Right: ``dx[window] += g``. Wrong: ``dx[window] = g``.
