@@ -22,7 +22,7 @@ from gradverify.oracles._ladder import NOTHING, Slopes
 from gradverify.oracles._line import NEAR, NEAREST, Line
 from gradverify.oracles.complex_step import ComplexStep
 from gradverify.oracles.finite_differences import FiniteDifferences
-from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd
+from gradverify.oracles.torch_autograd import Autodiff, TorchAutograd, stops_of
 from gradverify.points import beside
 from gradverify.sampling import Forward
 from gradverify.second_opinions import along_segments, second_opinions
@@ -120,6 +120,7 @@ class Consultation:
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
+        self._tolerance: float | None = None  #: of an iteration inside torch code, once asked for
         self.symmetric: set[str] = set()  #: primals whose gradient is that over symmetric matrices
         self.meant = False  #: a surrogate stops gradients on purpose: differences know nothing of that
         self._jumps: dict[str, Array] = {}  #: entries whose derivative is another within one rounding of the inputs
@@ -394,7 +395,9 @@ class Consultation:
         if not hopeless:
             answer, allowance = self._with_rounding(name, answer, allowance, gap)
         if self.autodiff is not None and self.autodiff.thresholds and self._differs(name, answer, allowance):
-            answer = self._stopped_early(name, answer, self.autodiff)
+            answer = self._stopped_early(name, answer, self.autodiff.stops, self.autodiff.thresholds)
+        if not self._traced and self._differs(name, answer, allowance) and (stops := self._torch_stops()):
+            answer = self._stopped_early(name, answer, stops, stops)
         if self.autodiff is not None and self.autodiff.epsilons and self._differs(name, answer, allowance):
             answer = self._without_epsilon(name, answer, allowance)
         if self._differs(name, answer, allowance):
@@ -442,20 +445,26 @@ class Consultation:
         least = np.finfo(kind).smallest_subnormal if kind is np.float16 else np.finfo(kind).tiny
         return 16.0 * float(least) * (1.0 + float(np.max(np.abs(self.forward.weights), initial=0.0)))
 
-    def _stopped_early(self, name: str, answer: Answer, autodiff: Autodiff) -> Answer:
+    def _torch_stops(self) -> float:
+        """The tolerance that an iteration inside torch code stops at, 0 where there is none."""
+        if self._tolerance is None:
+            self._tolerance = stops_of(self.adapter, self.case)
+        return self._tolerance
+
+    def _stopped_early(self, name: str, answer: Answer, stops: float, thresholds: float) -> Answer:
         """An iteration that stops at a tolerance has a derivative only to about that tolerance (Gilbert 1992).
 
         J. C. Gilbert, "Automatic differentiation and iterative processes", Optim. Methods Softw. 1 (1992): the
         derivative of the iterates converges like the iterates, one factor of the number of steps behind. How far it
         still was from its limit shows where the iteration goes on for longer. The backward may iterate, too.
         """
-        tolerance, size = autodiff.stops or autodiff.thresholds, largest(answer.estimate.value)
+        tolerance, size = stops or thresholds, largest(answer.estimate.value)
         moved, own = self._gone_on(name, answer), self._own_gone_on(name)
         doubt = BEHIND * (moved or 0.0) + BEHIND * (own or 0.0)
         if moved is None:
-            doubt += STEPS_BEHIND * autodiff.stops * (size + self._natural(name))
+            doubt += STEPS_BEHIND * stops * (size + self._natural(name))
         elif own is None and moved > 0:
-            doubt += STEPS_BEHIND * autodiff.stops * size
+            doubt += STEPS_BEHIND * stops * size
         if doubt == 0:
             return answer
         note = f"the forward stops at a tolerance of {tolerance:g}: its derivative is known no better"
@@ -465,6 +474,8 @@ class Consultation:
 
     def _gone_on(self, name: str, answer: Answer) -> float | None:
         """How far the gradient still moves where the iteration does not stop yet; None where it cannot go on."""
+        if self.autodiff is None:
+            return None
         try:
             further = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, tighter=True)
         except Unsupported:
@@ -475,7 +486,7 @@ class Consultation:
     def _own_gone_on(self, name: str) -> float | None:
         """How far the implementation's own gradient still moves; None where it cannot be made to go on."""
         if self._further is None:
-            self._further = going_on(self.gradients, self.case) or {}
+            self._further = going_on(self.gradients, self.case, getattr(self.adapter, "framework", "numpy")) or {}
         further, got = self._further.get(name), self.got[name]
         if further is None or np.shape(further) != got.shape:
             return None

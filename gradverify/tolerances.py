@@ -5,6 +5,7 @@ With ``by`` below 1 the comparison is made with less, so that the iteration goes
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -89,8 +90,15 @@ def _watching(x: Any) -> Any:
     return np.asarray(x).view(Watching) if numbers else x
 
 
-def tolerance_of(pull: Callable[[Out], Any], upstream: Out) -> float:
+def tolerance_of(pull: Callable[[Out], Any], upstream: Out, framework: str = "numpy") -> float:
     """The largest small number that something made from the upstream is compared with; 0 where there is none."""
+    if framework == "torch":
+        from gradverify._torch_stops import Stops
+
+        watched = Stops()
+        with quiet(), contextlib.suppress(Exception), watched:  # (as below)
+            pull(upstream)
+        return float(watched.tolerance)
     Watching.seen, Watching.by, Watching.longer = 0.0, 1.0, 0
     watching: dict[str, Array] = {k: np.array(v).view(Watching) for k, v in leaves(upstream).items()}
     with quiet():
@@ -101,11 +109,19 @@ def tolerance_of(pull: Callable[[Out], Any], upstream: Out) -> float:
     return Watching.seen
 
 
-def going_on(gradients: Callable[[Case], Gradients], case: Case) -> Gradients | None:
+def going_on(gradients: Callable[[Case], Gradients], case: Case, framework: str = "numpy") -> Gradients | None:
     """The gradients where the implementation's iterations stop later; None where it could not be made to go on.
 
     gradients  (case) -> gradients of a fresh run there
     """
+    if framework == "torch":
+        from gradverify._torch_stops import Stops
+
+        watched = Stops(TIGHTER)
+        with quiet(), contextlib.suppress(Exception), watched:  # (as above)
+            further = gradients(case)
+            return further if watched.longer else None
+        return None
     Watching.seen, Watching.by, Watching.longer = 0.0, TIGHTER, 0
     watching = {k: np.array(v).view(Watching) for k, v in case.primals.items() if differentiable(v)}
     with quiet():

@@ -32,6 +32,7 @@ LAYERS = (
         "points",
         "inputs",
         "_torch_noise",
+        "_torch_stops",
         "waivers",
         "subjects",
         "draws",

@@ -113,7 +113,8 @@ def _iterated(
     most = ITERATED * max(1.0, factor)
     if not any(bound[k] < gap <= most * largest(want[k]) for k, gap in off.items()):
         return bound
-    within = factor * STEPS_BEHIND * tolerance_of(bench.run().pullback, copied(u))
+    framework = getattr(bench.adapter, "framework", "numpy")
+    within = factor * STEPS_BEHIND * tolerance_of(bench.run().pullback, copied(u), framework)
     return {k: b + within * max(1.0, largest(want[k])) for k, b in bound.items()}
 
 

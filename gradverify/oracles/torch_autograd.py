@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from gradverify.sampling import quiet, stored_eps, widened
 from gradverify.tally import largest
 from gradverify.types import Adapter, Array, Case, Estimate, Out, differentiable, leaves, like
 
+TIGHTER = 1e-4  #: of the tolerance of an iteration, where it is to go on
 #: rounding of an autodiff gradient, in units of eps times the largest entry of the tensor
 ROUNDINGS = 32.0
 
@@ -72,7 +74,7 @@ class TorchAutograd:
         without_epsilon, tighter  see ``gradverify.tracing.trace``: then the value is another one
         """
         if getattr(adapter, "framework", "numpy") == "torch":
-            return _torch(adapter, case, plain)
+            return _torch_going_on(adapter, case) if tighter else _torch(adapter, case, plain)
         from gradverify.tracing import trace
 
         with quiet():
@@ -92,7 +94,37 @@ class TorchAutograd:
         )
 
 
-def _torch(adapter: Adapter, case: Case, plain: Out) -> Autodiff:
+def stops_of(adapter: Adapter, case: Case) -> float:
+    """The tolerance that an iteration inside torch code stops at, 0 where there is none or no torch code."""
+    if getattr(adapter, "framework", "numpy") != "torch" or getattr(adapter, "call", None) is None:
+        return 0.0
+    import torch
+
+    from gradverify._torch_stops import Stops
+
+    device = getattr(adapter, "device", None) or "cpu"
+    given = {k: torch.tensor(widened(v) if differentiable(v) else np.array(v), device=device)
+             for k, v in case.primals.items()}  # fmt: skip
+    watched = Stops()
+    # (user code may raise anything here: what was met until then is known)
+    with contextlib.suppress(Exception), torch.no_grad(), quiet(), watched:
+        _call(adapter)(given, case.constants)
+    return float(watched.tolerance)
+
+
+def _torch_going_on(adapter: Adapter, case: Case) -> Autodiff:
+    """As ``_torch``, with tighter tolerances; raises Unsupported where no iteration goes on for that."""
+    from gradverify._torch_stops import Stops
+
+    watched = Stops(TIGHTER)
+    with watched:
+        further = _torch(adapter, case, None)
+    if not watched.longer:
+        raise Unsupported("no iteration goes on for a tighter tolerance")
+    return further
+
+
+def _torch(adapter: Adapter, case: Case, plain: Out | None) -> Autodiff:
     import torch
 
     device = getattr(adapter, "device", None) or "cpu"
@@ -105,7 +137,7 @@ def _torch(adapter: Adapter, case: Case, plain: Out) -> Autodiff:
         with torch.enable_grad(), quiet():
             out = _call(adapter)(given, case.constants)
             outs: dict[str, Any] = dict(leaves(out))
-            for key, value in leaves(plain).items():
+            for key, value in leaves(plain).items() if plain is not None else ():
                 _same_value(outs[key].detach().double().cpu().numpy(), np.asarray(value), stored_eps(adapter))
             weights = leaves(_upstream(case))
             total = sum(
