@@ -75,6 +75,11 @@ class TorchModule:
         found = {n: tensor_array(p.detach().to(self._dtype)) for n, p in named if p.requires_grad}
         return {n: a if a.nbytes >= LARGE else a.copy() for n, a in found.items()}
 
+    @property
+    def stateful(self) -> bool:
+        """Whether it has buffers of floating numbers, which belong to the parameters that it has now."""
+        return self._module is not None and any(b.is_floating_point() for b in self._module.buffers())
+
     def rounded(self, primals: Arrays) -> dict[str, Array]:
         """The primals as the module's dtype holds them; what it holds as it is stays the very array."""
         held = {n: self._dtype is None or f"torch.{a.dtype}" == str(self._dtype) for n, a in primals.items()}

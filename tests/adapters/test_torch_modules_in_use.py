@@ -144,3 +144,11 @@ def test_wrong_zeros_at_a_smooth_point_are_no_kink():
     report = gv.verify(Tied(), {}, constants={"index": torch.tensor([[1, 2, 0], [3, 3, 8]])})
     assert report.verdict == "fail"
     assert "kink-convention" not in report.causes
+
+
+def test_buffers_that_belong_to_the_weights_are_not_asked_with_other_weights():
+    """One step of a power iteration gives the gradient where it has converged, and only there."""
+    torch.manual_seed(0)
+    module = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3).double())
+    report = gv.verify(module, {"input": drawn(5, 4)})
+    assert report.verdict == "pass", report
