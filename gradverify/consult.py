@@ -45,7 +45,6 @@ SECONDS = {"quick": 1.5, "standard": 8.0, "thorough": 60.0}  #: what differences
 DIRECTIONS = {"quick": 1, "standard": 1, "thorough": 4}
 SAMPLED = 4096  #: entries whose median stands for that of all
 LARGE_CASE = 256 << 20  #: bytes of primals from which differences along directions answer alone
-BORDERLINE = 8.0  #: allowances for rounding within which a difference asks for more runs of it
 DEAR = 2e-3  #: seconds a forward: from here on what is clear after one run is not asked again
 NEARLY = 0.05  #: of a gap: differences this close to one side of it have taken that side
 MET = 1e-7  #: of the root mean square contribution: differences this close to an autodiff have met it
@@ -416,10 +415,9 @@ class Consultation:
     ) -> tuple[Answer, Array | float]:
         """The measured rounding of the implementation, and of the autodiff where that does not suffice."""
         if name not in self.missing:
-            measured = self.rounding(name, gap if self.dear else None)
+            near = np.maximum(gap - answer.estimate.error, 0.0)
+            measured = self.rounding(name, gap if self.dear else None, near=near)
             allowance = np.maximum(measured, allowance) + self._underflow(name)
-            if self._borderline(name, answer, allowance):
-                allowance = np.maximum(self.rounding(name, surely=True), allowance)
             if self.coarser() > WORTH_A_NOTE:
                 answer.notes.append(NOTE.format(self.coarser()))
         if self.autodiff is not None and self._differs(name, answer, allowance):
@@ -535,11 +533,6 @@ class Consultation:
         self._jumps[name] = np.isnan(spread)
         estimate = replace(answer.estimate, error=np.maximum(answer.estimate.error, np.nan_to_num(spread, nan=0.0)))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, answer.notes)
-
-    def _borderline(self, name: str, answer: Answer, allowance: Array | float) -> bool:
-        """Whether it differs, but nowhere by much more than is allowed."""
-        far = BORDERLINE * np.asarray(allowance)
-        return self._differs(name, answer, allowance) and not self._differs(name, answer, far)
 
     def _differs(self, name: str, answer: Answer, allowance: Array | float) -> bool:
         return any_outside(self._columns(name, answer, allowance))

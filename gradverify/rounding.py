@@ -26,8 +26,10 @@ from gradverify.types import Array, Case, Estimate, Gradients, differentiable, l
 RUNS = 5
 MORE_RUNS = 10  #: where a difference is left that is near its allowance: five runs of one number may all be too small
 LARGE_RUNS = 2
+MORE_LARGE_RUNS = 4  #: where two of them say of an entry that it jumps: both may be small by chance
 LARGER = 32.0  #: the size of the perturbation that tells rounding from a jump
 HOPELESS = 1e9  #: roundings of a sum that no cancellation in a backward reaches
+BORDERLINE = 8.0  #: allowances within which a difference asks for more runs
 CLEAR = 1e3  #: allowances that a difference must exceed to be no rounding after one run
 COVER = 3.0  #: allowance over the largest spread seen
 
@@ -152,21 +154,17 @@ class Spread:
         self._small = {k: np.zeros(g.shape) for k, g in self._given.items()}
         self._large = {k: np.zeros(g.shape) for k, g in self._given.items()}
         self._left = [*(1.0,) * RUNS, *(LARGER,) * LARGE_RUNS]
-        self._sure = False
+        self._sure, self._certain = False, False  #: whether more runs were made, and more with large perturbations
         self._base: Gradients | None = None
         self._known: dict[str, Array] = {}
 
-    def allowance(self, name: str, gap: Array | None = None, *, surely: bool = False) -> Array:
+    def allowance(self, name: str, gap: Array | None = None, *, near: Array | None = None) -> Array:
         """Absolute allowance for the rounding of a gradient, per entry.
 
-        gap     differences that it is to explain: where one run shows that it explains them by no means, one run is all
-        surely  of more runs
+        gap   differences that it is to explain: where one run shows that it explains them by no means, one run is all
+        near  the same: where they are a little more than is allowed, more runs are made
         """
-        if surely and not self._sure:
-            self._sure = True
-            self._left = [*(1.0,) * MORE_RUNS, *self._left]
-            self._known.clear()
-        if self._left and gap is not None and not surely:
+        if self._left and gap is not None:
             if len(self._left) == RUNS + LARGE_RUNS:
                 self._run()
             allowed = self._allowed(name)
@@ -174,13 +172,39 @@ class Spread:
                 return allowed
         while self._left:
             self._run()
+        if not self._certain and _jumps(*self._seen(name)).any():
+            self._certain = True
+            self._more(LARGER, MORE_LARGE_RUNS)
+        if near is not None and not self._sure and self._borderline(name, near):
+            self._sure = True
+            self._more(1.0, MORE_RUNS)
         if name not in self._known:
             self._known[name] = self._allowed(name)
         return self._known[name]
 
+    def _more(self, amplitude: float, runs: int) -> None:
+        self._known.clear()
+        self._left = [amplitude] * runs
+        while self._left:
+            self._run()
+
+    def _borderline(self, name: str, gap: Array) -> bool:
+        """Whether a difference is left that a few more runs may explain.
+
+        All small runs of an entry may be small by chance, or nothing where a rounding is not a whole spacing.
+        """
+        allowed = self._allowed(name)
+        if np.shape(gap) != allowed.shape or not np.any(gap > allowed):
+            return False
+        reach = np.maximum(allowed, COVER * self._large[name] / LARGER)
+        return not np.any(gap > BORDERLINE * reach)
+
     def _allowed(self, name: str) -> Array:
+        return _allowance(*self._seen(name))
+
+    def _seen(self, name: str) -> tuple[Array, Array, Array, float, float]:
         eps = self._eps[name]
-        return _allowance(self._small[name], self._large[name], self._given[name], eps, eps * self._natural[name])
+        return self._small[name], self._large[name], self._given[name], eps, eps * self._natural[name]
 
     def _run(self) -> None:
         amplitude = self._left.pop(0)
@@ -249,15 +273,24 @@ def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: floa
     So does an entry whose few runs all came out small by chance: nothing but noise, as the gradient of a bias before a
     normalisation is, one entry in five hundred would be outside three times its own largest spread.
     """
+    jump = _jumps(small, large, got, eps, quantum)
+    typical = float(np.median(small[~jump])) if not jump.all() else 0.0
+    allowance: Array = COVER * np.where(jump, typical, np.maximum(small, typical)) + _floor(got, eps)
+    return allowance
+
+
+def _floor(got: Array, eps: float) -> float:
     finite = np.abs(got[np.isfinite(got)])
-    floor = floor_of(eps) * (float(finite.max()) if finite.size else 0.0)
-    suspect = (small > 8 * floor + 64 * quantum) & np.any(large)
-    jump = suspect & (large < 3 * small)
+    return floor_of(eps) * (float(finite.max()) if finite.size else 0.0)
+
+
+def _jumps(small: Array, large: Array, got: Array, eps: float, quantum: float) -> Array:
+    """The entries whose spread does not grow with the perturbation."""
+    suspect = (small > 8 * _floor(got, eps) + 64 * quantum) & np.any(large)
+    jump: Array = suspect & (large < 3 * small)
     if 2 * np.count_nonzero(jump) > np.count_nonzero(suspect):
         jump = suspect  # drawn numbers: a few of their spreads are larger the second time by chance
-    typical = float(np.median(small[~jump])) if not jump.all() else 0.0
-    allowance: Array = COVER * np.where(jump, typical, np.maximum(small, typical)) + floor
-    return allowance
+    return jump
 
 
 def jittered(case: Case, framework: str) -> Case:

@@ -159,6 +159,14 @@ def test_a_gradient_that_is_nothing_but_rounding_is_no_false_alarm(shape):
         assert report.verdict in ("pass", "inconclusive"), value(report).why
 
 
+def test_an_entry_with_much_rounding_is_not_taken_for_a_jump_by_chance():
+    """(x + s) - s has the rounding of s, of very different size from entry to entry; no allowance is far below it."""
+    s = np.tile(np.geomspace(1e4, 1e7, 8), 150)
+    x = np.linspace(0.5, 1.5, s.size)
+    bench = bench_of(lambda x: x * x / 2, lambda u, x: u * ((x + s) - s), x)
+    assert np.min(bench.rounding("x", near=2 * np.finfo(float).eps * s) / (np.finfo(float).eps * s)) > 0.7
+
+
 def test_a_bug_as_large_as_a_hundred_roundings_is_not_excused_where_nothing_cancels():
     report = verify(np.exp, lambda u, x: u * np.exp(x) * (1 + 1e-12), np.linspace(-2.0, 2.0, 5))
     assert report.verdict == "fail"
