@@ -33,6 +33,7 @@ LAYERS = (
         "inputs",
         "_torch_noise",
         "_torch_stops",
+        "_torch_draws",
         "waivers",
         "subjects",
         "draws",
