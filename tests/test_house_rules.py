@@ -33,6 +33,7 @@ LAYERS = (
         "inputs",
         "_torch_noise",
         "_torch_stops",
+        "jumps",
         "_torch_draws",
         "waivers",
         "subjects",
