@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.errors import Unsupported
+from gradverify.jumps import jumps, spread_of
 from gradverify.sampling import Forward, quiet
 from gradverify.types import Array, Case, Estimate, Gradients, differentiable, leaves, like
 
@@ -172,7 +173,7 @@ class Spread:
                 return allowed
         while self._left:
             self._run()
-        if not self._certain and _jumps(*self._seen(name)).any():
+        if not self._certain and jumps(*self._seen(name)).any():
             self._certain = True
             self._more(LARGER, MORE_LARGE_RUNS)
         if near is not None and not self._sure and self._borderline(name, near):
@@ -200,11 +201,14 @@ class Spread:
         return not np.any(gap > BORDERLINE * reach)
 
     def _allowed(self, name: str) -> Array:
-        return _allowance(*self._seen(name))
+        small, large, floor, quantum = self._seen(name)
+        allowed: Array = COVER * spread_of(small, large, floor, quantum) + floor
+        return allowed
 
-    def _seen(self, name: str) -> tuple[Array, Array, Array, float, float]:
-        eps = self._eps[name]
-        return self._small[name], self._large[name], self._given[name], eps, eps * self._natural[name]
+    def _seen(self, name: str) -> tuple[Array, Array, float, float]:
+        eps, given = self._eps[name], np.abs(self._given[name])
+        floor = floor_of(eps) * float(np.max(given, initial=0.0, where=np.isfinite(given)))
+        return self._small[name], self._large[name], floor, eps * self._natural[name]
 
     def _run(self) -> None:
         amplitude = self._left.pop(0)
@@ -265,32 +269,6 @@ def of_oracle(
     limits = {k: np.sqrt(np.finfo(float).eps) * np.max(np.abs(base[k].value), initial=0.0) for k in spread}
     # a spread as large as the square root of eps is a comparison that flipped, not rounding
     return {k: COVER * np.where(s > limits[k], np.nan, s) for k, s in spread.items()}
-
-
-def _allowance(small: Array, large: Array, got: Array, eps: float, quantum: float) -> Array:
-    """Entries whose spread does not grow with the perturbation are jumps: they get what the other entries need.
-
-    So does an entry whose few runs all came out small by chance: nothing but noise, as the gradient of a bias before a
-    normalisation is, one entry in five hundred would be outside three times its own largest spread.
-    """
-    jump = _jumps(small, large, got, eps, quantum)
-    typical = float(np.median(small[~jump])) if not jump.all() else 0.0
-    allowance: Array = COVER * np.where(jump, typical, np.maximum(small, typical)) + _floor(got, eps)
-    return allowance
-
-
-def _floor(got: Array, eps: float) -> float:
-    finite = np.abs(got[np.isfinite(got)])
-    return floor_of(eps) * (float(finite.max()) if finite.size else 0.0)
-
-
-def _jumps(small: Array, large: Array, got: Array, eps: float, quantum: float) -> Array:
-    """The entries whose spread does not grow with the perturbation."""
-    suspect = (small > 8 * _floor(got, eps) + 64 * quantum) & np.any(large)
-    jump: Array = suspect & (large < 3 * small)
-    if 2 * np.count_nonzero(jump) > np.count_nonzero(suspect):
-        jump = suspect  # drawn numbers: a few of their spreads are larger the second time by chance
-    return jump
 
 
 def jittered(case: Case, framework: str) -> Case:

@@ -33,6 +33,8 @@ LAYERS = (
         "inputs",
         "_torch_noise",
         "_torch_stops",
+        "jumps",
+        "_torch_draws",
         "waivers",
         "subjects",
         "draws",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -179,6 +179,16 @@ class Held:
     def __call__(self, do: Any) -> Any:
         """``do(module)`` with them in their places."""
         return self._torch.func.functional_call(self._holder, self._state, (do,))
+
+
+def drawn_as(torch: Any, narrow: Any, now: Any) -> AbstractContextManager[Any]:
+    """Inside, random numbers are those of the dtype ``narrow`` where code runs in float64 (``now``) for once."""
+    if narrow is None or narrow == now or now is not torch.float64:
+        return nullcontext()
+    from gradverify._torch_draws import DrawnAs
+
+    mode: AbstractContextManager[Any] = DrawnAs(narrow)
+    return mode
 
 
 class Context:

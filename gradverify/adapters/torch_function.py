@@ -41,6 +41,7 @@ class TorchFunction:
         self._function, self.device = function, between.device_named(self._torch, device)
         self._dtype = between.dtype_named(self._torch, dtype)
         self.dtype = between.numpy_less(self._dtype)
+        self._narrow: Any = None  #: the dtype that the last run computed in
         self.name = name or function.__name__
         self._new_style = function.setup_context is not self._torch.autograd.Function.setup_context
         sig = signature(function.forward)
@@ -66,7 +67,8 @@ class TorchFunction:
         like = next((t for t in tensors if t.is_floating_point()), None)
         dtype, device = (like.dtype, like.device) if like is not None else (None, None)
         args = self._args(primals, {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()})
-        with Randomness().forward(), between.backward_bypassed(self._torch):
+        drawn = between.drawn_as(self._torch, self._narrow, dtype)
+        with Randomness().forward(), between.backward_bypassed(self._torch), drawn:
             out = self.pick(between.forward_only(self._torch, self._function, tuple(args))[0])
         outs = out.values() if isinstance(out, dict) else [out]
         if any(t.requires_grad for t in tensors) and not any(getattr(o, "requires_grad", False) for o in outs):
@@ -208,6 +210,8 @@ class TorchFunction:
     def _leaves(self, case: Case, wrt: frozenset[str]) -> tuple[list[Any], dict[str, Any]]:
         torch = self._torch
         leaves = {n: between.to_tensor(torch, a, self._dtype, self.device).detach() for n, a in given(case).items()}
+        if wrt:
+            self._narrow = next((t.dtype for t in leaves.values() if t.is_floating_point()), None)
         for n, t in leaves.items():
             t.requires_grad_(n in wrt and between.continuous(t))
         constants = {k: between.constant(torch, v, self._dtype, self.device) for k, v in case.constants.items()}

@@ -51,6 +51,7 @@ class TorchModule:
         self._sig = signature(subject.forward if self._module is not None else subject)
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or getattr(subject, "__name__", type(subject).__name__)
+        self._narrow: Any = None  #: the dtype that the last run computed in
         self._own_functions = own_functions
         self._refuses = False  #: it does not bear torch.autograd.grad
         self._owned = False  #: its inputs must lie in memory of torch's own
@@ -73,8 +74,8 @@ class TorchModule:
         """The parameters that require a gradient, by their names, at their current values; large ones as views."""
         if self._module is None:
             return {}
-        named = self._module.named_parameters()
-        found = {n: tensor_array(p.detach().to(self._dtype)) for n, p in named if p.requires_grad}
+        wanted = {n: p.detach() for n, p in self._module.named_parameters() if p.requires_grad}
+        found = {n: tensor_array(p if p.is_complex() else p.to(self._dtype)) for n, p in wanted.items()}
         return {n: a if a.nbytes >= LARGE else a.copy() for n, a in found.items()}
 
     @property
@@ -96,7 +97,7 @@ class TorchModule:
         like = next((t for t in primals.values() if is_tensor(t) and t.is_floating_point()), None)
         dtype, device = (like.dtype, like.device) if like is not None else (self._dtype, self.device)
         bypassed = nullcontext() if self._own_functions else between.backward_bypassed(self._torch)
-        with Randomness().forward(), bypassed:
+        with Randomness().forward(), bypassed, between.drawn_as(self._torch, self._narrow or self._dtype, dtype):
             return self.pick(self._forward(self._fresh(), primals, constants, dtype, device))
 
     def pick(self, raw: Any) -> Any:
@@ -136,6 +137,7 @@ class TorchModule:
     def _on(self, held: between.Held | None, case: Case, names: frozenset[str]) -> tuple[Out, Pullback]:
         torch = self._torch
         leaves = self._leaves(case)
+        self._narrow = next((t.dtype for t in leaves.values() if t.is_floating_point()), None)
         wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and between.continuous(t)}
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():

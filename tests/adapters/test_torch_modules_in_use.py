@@ -152,3 +152,44 @@ def test_buffers_that_belong_to_the_weights_are_not_asked_with_other_weights():
     module = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3).double())
     report = gv.verify(module, {"input": drawn(5, 4)})
     assert report.verdict == "pass", report
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_a_mask_is_the_same_at_every_precision(dtype):
+    """torch.rand_like draws other numbers in float64 than in float32."""
+    report = gv.verify(Dropout, {"x": drawn(6, 5)}, constants={"again": False}, dtype=dtype)
+    assert report.verdict == "pass", report
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.linear(x)
+        h = h * torch.empty_like(h).uniform_(0.5, 1.5) + torch.randn(h.shape, dtype=h.dtype)
+        return h * torch.bernoulli(torch.full_like(h, 0.5))
+
+
+def test_noise_in_a_float32_module_is_that_of_float32():
+    report = gv.verify(Noisy(), {"x": drawn(5, 4).float()})
+    assert report.verdict == "pass", report
+    assert any("torch-autograd" in f.oracle for f in report.findings)
+
+
+class Mixed(nn.Module):
+    """A real and a complex parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Parameter(drawn(3).float())
+        self.w = nn.Parameter(torch.complex(drawn(3, 2), drawn(3, 2, seed=1)).to(torch.complex64))
+
+    def forward(self, x):
+        return torch.fft.fft(x * self.a, dim=0) @ self.w
+
+
+def test_a_complex_parameter_beside_a_real_one_keeps_its_imaginary_part():
+    report = gv.verify(Mixed(), {"x": drawn(4, 3).float()})
+    assert report.verdict == "pass", report
