@@ -29,7 +29,7 @@ class Autodiff:
     notes: tuple[str, ...] = ()
     stops: float = 0.0  #: an iteration inside the forward stops at this tolerance
     epsilons: bool = False  #: a logarithm of x + epsilon may be meant as one of x
-    thresholds: float = 0.0  #: the same, or a mask that compares with it
+    thresholds: float = 0.0  #: the same where arrays are compared with it as well
 
 
 @oracle("torch-autograd")

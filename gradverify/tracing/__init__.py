@@ -51,7 +51,7 @@ class Trace:
     kinks  where the point lies exactly on a kink or tie: "maximum: 3 ties", "abs at 0: 1 entries"
     nodes  the nonlinear nodes in order of execution: "tanh #0", "exp #0", "tanh #1"; ``bend`` counts them from 0
     stops  the tolerance that an iteration inside stops at (a scalar was compared with it), 0 where there is none
-    thresholds  the same where arrays are compared with it as well, which may be masks and no iterations
+    thresholds  the same where arrays are compared with it as well
     notes  what was done otherwise than asked: down-casts that were not rounded, primals that ``out`` does not use
     network  upstream -> the recorded graph, on which bugs of backward can be played through (``whatif``)
     """
@@ -135,9 +135,9 @@ def trace(
         kinks=kinks,
         nodes=tuple(tape.nodes),
         notes=(*tape.notes, *graph.unused()),
-        stops=tape.stops,
+        stops=tape.stops.of_scalars,
         epsilons=tape.epsilons,
-        thresholds=tape.thresholds,
+        thresholds=tape.stops.of_all,
         network=lambda upstream: graph.network(upstream, tape.marks or ()),
     )
     if bend is not None and bend[0] >= len(tape.nodes):
