@@ -483,21 +483,22 @@ class Consultation:
         return float(np.max(moved, initial=0.0)) if np.all(np.isfinite(moved)) else None
 
     def _without_epsilon(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
-        """log(p + 1e-7) differentiated as log(p): the loss that is meant, if the gradient is exactly that of it."""
+        """log(p + 1e-7) differentiated as log(p), or to 1 / p: what is meant, if the gradient is exactly that of it."""
         gap, size = np.abs(self.got[name] - answer.estimate.value), np.abs(answer.estimate.value)
         apart = float(np.max(gap, initial=0.0)) / (float(np.max(size, initial=0.0)) or 1.0)
         if not self._traced or not apart <= EPSILON_APART:
             return answer
-        try:
-            other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, without_epsilon=True)
-        except Unsupported:
-            return answer
-        candidate = _plain(other.gradients[name], answer.oracle)
-        if self._differs(name, candidate, allowance):
-            return answer
-        note = f"the gradient is that of the loss without the epsilon inside its logarithm: {apart:.0e} apart"
-        candidate.notes = [*answer.notes, note]
-        return candidate
+        for which in ("all", "slope"):
+            try:
+                other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, without_epsilon=which)
+            except Unsupported:
+                return answer
+            candidate = _plain(other.gradients[name], answer.oracle)
+            if not self._differs(name, candidate, allowance):
+                note = f"the gradient is that of the loss without the epsilon inside its logarithm: {apart:.0e} apart"
+                candidate.notes = [*answer.notes, note]
+                return candidate
+        return answer
 
     def _spread_of_autodiff(self, runs: int) -> dict[str, Array]:
         return rounding.of_oracle(

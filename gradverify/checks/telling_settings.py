@@ -25,10 +25,10 @@ def telling_settings(bench: Bench) -> Iterator[Measurement]:
     """The gradient is right at settings that can tell, too: overlap, a stride that does not divide, the last class.
 
     Beside the given setting, where the forward accepts it: 0.1 for a penalty (``reg``, ``l2``) or any other float of 0,
-    1.25 for a factor (``alpha``, ``delta``, ``temperature``) of 1.0, a mask or weights that are not all 1, a dilation of
-    2 for 1, a stride of 1 for more and of 2 for 1, the other ones of "mean", "sum" and "none", a label of the last class where
-    there is none, images longer by odd numbers, kernels longer by one. A setting at which backward refuses to run is
-    left alone.
+    1.25 for a factor (``alpha``, ``delta``, ``temperature``) of 1.0, a mask or weights that are not all 1, 2 for a
+    dilation of 1, a stride of 1 for more and of 2 for 1, the other ones of "mean", "sum", "none", a label of the last
+    class where there is none, images longer by odd numbers, kernels longer by one. A setting at which backward refuses
+    to run is left alone.
     Why: with a stride as long as the window nothing is added up, with a stride that divides no pixel is left over, and
     a penalty of zero has no gradient: the usual first test hides the usual bugs.
     Right: ``dx[window] += g``. Wrong: ``dx[window] = g``.

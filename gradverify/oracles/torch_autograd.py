@@ -63,7 +63,7 @@ class TorchAutograd:
         *,
         ties: str = "first",
         bend: tuple[int, str] | None = None,
-        without_epsilon: bool = False,
+        without_epsilon: str = "",
         tighter: bool = False,
     ) -> Autodiff:
         """Gradients of <upstream, forward> at ``case`` in float64. Raises Unsupported with what escaped.

@@ -79,7 +79,7 @@ def trace(
     pick: Callable[[Any], Any] | None = None,
     expect: Out | None = None,
     explain: bool = False,
-    without_epsilon: bool = False,
+    without_epsilon: str = "",
     tighter: bool = False,
 ) -> Trace:
     """Run ``call(primals, constants)`` on traced arrays.
@@ -89,7 +89,8 @@ def trace(
     ties    who gets the gradient at an exact tie: see ``tape.TIES``
     bend    (index of a node, one of ``KINDS``): the same value with another derivative at that node
     tighter  an iteration that stops at a tolerance goes on to a smaller one
-    without_epsilon  log(x + 1e-7) is differentiated as log(x), which keeps its zeros in mind and means the latter
+    without_epsilon  "all": log(x + 1e-7) is taken for log(x), which keeps its zeros in mind and means the latter;
+            "slope": its derivative alone is taken for 1 / x
     pick    takes the output out of what ``call`` returns; by default the first of a tuple
     expect  the plain forward's output: the traced one must agree, see ``agreement``
     explain remember the user's lines and activations, which ``Trace.network`` needs

@@ -35,7 +35,7 @@ class Tape:
     """
 
     def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None, explain: bool = False,
-                 without_epsilon: bool = False, tighter: bool = False) -> None:  # fmt: skip
+                 without_epsilon: str = "", tighter: bool = False) -> None:  # fmt: skip
         self.marks: list[Mark] | None = [] if explain else None
         self.dtype = getattr(torch, dtype)
         self.ties = ties
@@ -69,7 +69,13 @@ class Tape:
     def before_epsilon(self, x: Any) -> Any:
         """What a logarithm is taken of: the x of ``x + epsilon`` where that was asked for, else what is given."""
         self.epsilons |= id(x) in self._epsilons
-        return self._epsilons[id(x)][1] if self.without_epsilon and id(x) in self._epsilons else x
+        if not self.without_epsilon or id(x) not in self._epsilons:
+            return x
+        whole, part = self._epsilons[id(x)]
+        if self.without_epsilon == "all":
+            return part
+        fixed = part.detach()  # log of this is log(x + epsilon), its derivative 1 / x
+        return whole.detach() * (1 + (part - fixed) / fixed)
 
     def note_factor(self, inputs: tuple[Any, ...], result: Any) -> None:
         """Remember ``1e-6 * x`` of a scalar x: a relative tolerance."""
