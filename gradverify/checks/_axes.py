@@ -126,11 +126,21 @@ def single(bench: Bench) -> Axes:
 
 
 def sized(case: Case, axes: Axes, length: int) -> Case:
-    """``case`` with the named axes cut to ``length``, or filled up with its first entries again."""
+    """``case`` with the named axes cut to ``length``, or filled up with its first entries again.
+
+    Shares of a whole (one-hot labels, probabilities) stay shares of it.
+    """
 
     def taken(v: Any, axis: int) -> Array:
         array = np.asarray(v)
-        return np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+        some = np.asarray(np.take(array, np.arange(length) % max(1, array.shape[axis]), axis=axis))
+        if array.shape[axis] < 2 or not _shares(array, axis):
+            return some
+        first = np.arange(length).reshape([-1 if i == axis else 1 for i in range(some.ndim)]) == 0
+        with np.errstate(all="ignore"):
+            total = some.sum(axis=axis, keepdims=True)
+            filled = np.where(total > 0, some / total, first)
+        return np.asarray(filled if array.dtype.kind == "f" else np.rint(filled), dtype=array.dtype)
 
     return replace(
         case,
@@ -138,6 +148,10 @@ def sized(case: Case, axes: Axes, length: int) -> Case:
         primals={k: taken(v, axes[k]) if k in axes else v for k, v in case.primals.items()},
         constants={k: taken(v, axes[k]) if k in axes else v for k, v in case.constants.items()},
     )
+
+
+def _shares(v: Array, axis: int) -> bool:
+    return v.dtype.kind in "fiu" and bool(np.all(v >= 0) and np.allclose(v.sum(axis=axis), 1, rtol=1e-5, atol=0))
 
 
 def _handed_over(bench: Bench) -> dict[str, Array]:
