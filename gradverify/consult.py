@@ -36,6 +36,7 @@ from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurem
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
 HULL = 8.0  #: widths of the interval of the one-sided slopes that a choice at ties may be beside it
+MOVING = 0.05  #: of the gradient, that it may still move where an iteration goes on
 BEHIND = 4.0  #: times what the derivative of an iteration still moves if it goes on
 STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
 CONVENTIONS = ("second", "zero", "split", "all")  #: at ties and kinks, after "first"
@@ -116,7 +117,7 @@ class Consultation:
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
         self._further: Gradients | None = None  #: the gradients where the implementation's iterations go on
-        self.stopped: dict[str, float] = {}  #: primal -> the tolerance that its gradient is known to, of an iteration
+        self.stopped: dict[str, float] = {}  #: primal -> the part of its gradient that an iteration leaves open
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
@@ -148,7 +149,9 @@ class Consultation:
         return Answer(Estimate(value=nothing, error=nothing), "none", nothing, nothing, reasons)
 
     def _resolved(self, name: str, m: Measurement) -> Measurement:
-        """A gradient that the differences cannot resolve is put to the line integral."""
+        """A gradient that the differences cannot resolve is put to the line integral, which knows of no tolerance."""
+        if name in self.stopped:
+            return m
         error = compact(m.want.error)
         vague = np.isnan(error) | (error > m.ask * max(self._size(name), 1e-300))
         if self.got[name].shape == m.want.value.shape and vague.any():
@@ -460,7 +463,8 @@ class Consultation:
             return answer
         note = f"the forward stops at a tolerance of {tolerance:g}: its derivative is known no better"
         estimate = replace(answer.estimate, error=answer.estimate.error + doubt)
-        self.stopped[name] = tolerance
+        # what is known is what was measured, and is stated; a derivative that still moves by more is not known
+        self.stopped[name] = min(MOVING, max(tolerance**0.25, 1.01 * doubt / size if size else 0.0))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, [*answer.notes, note])
 
     def _gone_on(self, name: str, answer: Answer) -> float | None:
@@ -669,7 +673,7 @@ class Consultation:
             rounding=allowance,
             scale=natural if name not in self.missing and self._is_zero(name, answer) else 0.0,
             natural=natural,
-            ask=max(self.eps[name], self.forward.eps, self.stopped.get(name, 0.0)) ** 0.25,
+            ask=max(max(self.eps[name], self.forward.eps) ** 0.25, self.stopped.get(name, 0.0)),
             lower=answer.lower,
             upper=answer.upper,
             why=why,
