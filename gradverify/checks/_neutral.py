@@ -1,4 +1,4 @@
-"""Settings that do nothing, and others in their place: a factor of 1, a mask that masks nothing, weights of 1."""
+"""Settings that do nothing, and others in their place: a factor of 1, a mask that masks nothing, a level of 1/2."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from gradverify.types import Array
 
 FACTOR = r"alpha|beta|gamma|delta|tau|temp(erature)?|scale|slope|sigma|margin|omega|(pos_?)?weight|strength"
-#: names, and what is tried for a 1
+#: names, the number that hides something, and what is tried for it; an integer of 1 may be a count
 SCALARS = (
-    (re.compile(r"_*(p_?)?keep(_?(p|prob|rate|ratio))?_*", re.IGNORECASE), 0.6),
-    (re.compile(rf"_*({FACTOR})_*", re.IGNORECASE), 1.25),
+    (re.compile(r"_*(p_?)?keep(_?(p|prob|rate|ratio))?_*", re.IGNORECASE), 1.0, 0.6),
+    (re.compile(rf"_*({FACTOR})_*", re.IGNORECASE), 1.0, 1.25),
+    (re.compile(r"_*(tau|alpha|quantiles?|q|level|mix)_*", re.IGNORECASE), 0.5, 0.35),
 )
 MASK = re.compile(r"\w*mask\w*|valid", re.IGNORECASE)
 WEIGHTS = re.compile(r"_*((sample|class|pos)_?)?weights?_*", re.IGNORECASE)
@@ -25,10 +26,10 @@ def neutral(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str, dic
     for k, v in settings:
         if isinstance(v, np.ndarray):
             yield from _arrays(k, v)
-        elif isinstance(v, float) and v == 1:  # an integer of 1 may be a count
-            for names, tried in SCALARS:
-                if names.fullmatch(k):
-                    yield f"{k} is 1", f"with {k} = {tried:g}", {k: tried}
+        elif isinstance(v, float):
+            for names, hiding, tried in SCALARS:
+                if v == hiding and names.fullmatch(k):
+                    yield f"{k} is {v:g}", f"with {k} = {tried:g}", {k: tried}
 
 
 def _arrays(name: str, v: Array) -> Iterator[tuple[str, str, dict[str, Any]]]:

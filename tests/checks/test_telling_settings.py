@@ -112,7 +112,16 @@ def dilated_back(bug=""):
     return backward
 
 
+def pinball(x, tau=0.5):
+    return np.sum(np.maximum(tau * x, (tau - 1) * x)), (x, tau)
+
+
+def pinball_back(bug=""):
+    return lambda u, c: {"x": u * (np.where(c[0] < 0, -c[1], 1 - c[1]) if bug else np.where(c[0] > 0, c[1], c[1] - 1))}
+
+
 SCENES = {
+    "a level of one half": (pinball, pinball_back, "swapped", {"x": X}, {}),
     "a factor of one": (elu, elu_back, "forgotten", {"x": X}, {"alpha": 1.0}),
     "a factor left at one": (elu, elu_back, "forgotten", {"x": X}, {}),
     "a mask that masks nothing": (masked_mean, masked_mean_back, "length", {"x": X}, {"mask": np.ones(X.shape)}),
