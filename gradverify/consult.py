@@ -225,7 +225,7 @@ class Consultation:
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )
-                return self._tie_broken(tangent, said) or self._right_beside(said, slopes)
+                return self._tie_broken(tangent, said) or self._right_beside(tangent, said, slopes)
             for k in self.names:
                 answers[k].oracle = f"{named}+finite-differences"
         return True
@@ -273,15 +273,15 @@ class Consultation:
             self.disagreements.pop()
         return agreed
 
-    def _right_beside(self, said: float, slopes: Slopes) -> bool:
+    def _right_beside(self, tangent: Direction, said: float, slopes: Slopes) -> bool:
         """At ties a choice for each is linear, the function is not: the autodiff is confirmed where nothing is tied.
 
-        Its slope at the ties must be near the one-sided ones all the same.
+        Its slope at the ties must be near the one-sided ones all the same; how near, other choices tell.
         """
         if self.autodiff is None or not self.autodiff.kinks or not self._traced or not slopes.kink[0]:
             return False
         low, high = min(float(slopes.lower[0]), 0.0), max(float(slopes.upper[0]), 0.0)
-        margin = HULL * (float(slopes.upper[0]) - float(slopes.lower[0]))
+        margin = HULL * max(float(slopes.upper[0]) - float(slopes.lower[0]), self._choices_apart(tangent, said))
         if not low - margin <= said <= high + margin:
             return False
         there = beside(self.case, rng_for(self.seed, self.case.name, "beside"), f"{self.case.name}, beside")
@@ -296,6 +296,17 @@ class Consultation:
         if confirmed:
             self.disagreements.pop()
         return confirmed
+
+    def _choices_apart(self, tangent: Direction, said: float) -> float:
+        """How far the slopes of other choices at ties lie from this one: at one direction windows may cancel."""
+        apart = 0.0
+        for ties in CONVENTIONS:
+            try:
+                other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, ties=ties)
+            except (Unsupported, AdapterError):
+                continue
+            apart = max(apart, abs(tangent.times({k: other.gradients[k].value for k in self.names})[0] - said))
+        return apart
 
     def _complex(self) -> dict[str, Answer] | None:
         oracle = ComplexStep()
