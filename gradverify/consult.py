@@ -521,6 +521,7 @@ class Consultation:
             self.case,
             rng_for(self.seed, self.case.name, "oracle rounding"),
             runs,
+            {k: self._natural(k) for k in self.names},
         )
 
     def _with_its_rounding(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
