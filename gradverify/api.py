@@ -12,12 +12,14 @@ import numpy as np
 from gradverify import runner
 from gradverify.adapters._adapt import adapt
 from gradverify.adapters._bind import hint
+from gradverify.adapters._padded import Padded
 from gradverify.adapters._seeds import kept
 from gradverify.errors import AdapterError, UsageError
 from gradverify.inputs import arrays_of, as_out, plain_constants, stored
 from gradverify.report import Report
+from gradverify.sampling import evaluate, quiet
 from gradverify.surrogates import truth_of
-from gradverify.types import Adapter, Case, Finding, differentiable
+from gradverify.types import Adapter, Case, Finding, differentiable, leaves
 
 
 def verify(
@@ -63,6 +65,7 @@ def verify(
     adapter: Adapter = adapt(subject, primals or given, constants=fixed, device=device, dtype=dtype)
     found = _parameters(adapter, given, fixed, dtype)
     case = Case(name=name or "given", primals={**given, **found}, constants=fixed, upstream=as_out(upstream, dtype))
+    adapter, case = _without_padding(adapter, case)
     _usable(case, adapter)
     wanted = _wanted(wrt, case)
     truth, unjudged = truth_of(surrogate, adapter, case)
@@ -115,6 +118,23 @@ def _usable(case: Case, adapter: Adapter) -> None:
         if differentiable(v) and np.isnan(np.sum(v)) and np.isnan(v).any():  # the sum alone is quick: infinities too
             at = tuple(int(i) for i in np.argwhere(np.isnan(v))[0])
             raise UsageError(f"primal {k!r} is NaN at {at}: there is no derivative there; give finite numbers")
+
+
+def _without_padding(adapter: Adapter, case: Case) -> tuple[Adapter, Case]:
+    """NaN entries that the forward leaves out, so that what it returns is finite, are padding and no point."""
+    floats = {k: v for k, v in case.primals.items() if v.dtype.kind == "f" and np.isnan(np.sum(v))}
+    holes = {k: at for k, v in floats.items() if (at := np.isnan(v)).any() and not at.all()}
+    if not holes or getattr(adapter, "framework", "numpy") not in ("numpy", "torch"):
+        return adapter, case
+    try:
+        with quiet():
+            out = evaluate(adapter, case)
+    except (ArithmeticError, ValueError, AdapterError, np.linalg.LinAlgError):
+        return adapter, case
+    if not all(np.all(np.isfinite(v)) for v in leaves(out).values()):
+        return adapter, case
+    shown = {k: np.where(at, np.nanmedian(floats[k]), floats[k]).astype(floats[k].dtype) for k, at in holes.items()}
+    return Padded(adapter, holes), case.at({**case.primals, **shown})
 
 
 def _fingerprints(case: Case) -> dict[str, float]:

@@ -36,6 +36,7 @@ from gradverify.types import Adapter, Array, Case, Estimate, Gradients, Measurem
 RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the primals, that differences cannot see
 EPSILON_APART = 1e-3  #: relative difference that an epsilon inside a logarithm may make and still be a convention
 HULL = 8.0  #: widths of the interval of the one-sided slopes that a choice at ties may be beside it
+MOVING = 0.05  #: of the gradient, that it may still move where an iteration goes on
 BEHIND = 4.0  #: times what the derivative of an iteration still moves if it goes on
 STEPS_BEHIND = 10.0  #: tolerances of an iterative solver that its derivative may be off by, relative to the terms
 CONVENTIONS = ("second", "zero", "split", "all")  #: at ties and kinks, after "first"
@@ -115,7 +116,7 @@ class Consultation:
         self.declined: dict[str, str] = {}  #: oracle -> why it did not answer
         self.disagreements: list[str] = []
         self._further: Gradients | None = None  #: the gradients where the implementation's iterations go on
-        self.stopped: dict[str, float] = {}  #: primal -> the tolerance that its gradient is known to, of an iteration
+        self.stopped: dict[str, float] = {}  #: primal -> the part of its gradient that an iteration leaves open
         self.autodiff: Autodiff | None = None
         self._autodiff_once: dict[str, Array] | None = None  #: the rounding of the autodiff as one run shows it
         self._autodiff_spread: dict[str, Array] | None = None
@@ -225,7 +226,7 @@ class Consultation:
                 self.disagreements.append(
                     f"along a random direction {named} says {said:.9e}, finite differences {value:.9e} ± {error:.1e}"
                 )
-                return self._tie_broken(tangent, said) or self._right_beside(said, slopes)
+                return self._tie_broken(tangent, said) or self._right_beside(tangent, said, slopes)
             for k in self.names:
                 answers[k].oracle = f"{named}+finite-differences"
         return True
@@ -273,15 +274,15 @@ class Consultation:
             self.disagreements.pop()
         return agreed
 
-    def _right_beside(self, said: float, slopes: Slopes) -> bool:
+    def _right_beside(self, tangent: Direction, said: float, slopes: Slopes) -> bool:
         """At ties a choice for each is linear, the function is not: the autodiff is confirmed where nothing is tied.
 
-        Its slope at the ties must be near the one-sided ones all the same.
+        Its slope at the ties must be near the one-sided ones all the same; how near, other choices tell.
         """
         if self.autodiff is None or not self.autodiff.kinks or not self._traced or not slopes.kink[0]:
             return False
         low, high = min(float(slopes.lower[0]), 0.0), max(float(slopes.upper[0]), 0.0)
-        margin = HULL * (float(slopes.upper[0]) - float(slopes.lower[0]))
+        margin = HULL * max(float(slopes.upper[0]) - float(slopes.lower[0]), self._choices_apart(tangent, said))
         if not low - margin <= said <= high + margin:
             return False
         there = beside(self.case, rng_for(self.seed, self.case.name, "beside"), f"{self.case.name}, beside")
@@ -296,6 +297,17 @@ class Consultation:
         if confirmed:
             self.disagreements.pop()
         return confirmed
+
+    def _choices_apart(self, tangent: Direction, said: float) -> float:
+        """How far the slopes of other choices at ties lie from this one: at one direction windows may cancel."""
+        apart = 0.0
+        for ties in CONVENTIONS:
+            try:
+                other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, ties=ties)
+            except (Unsupported, AdapterError):
+                continue
+            apart = max(apart, abs(tangent.times({k: other.gradients[k].value for k in self.names})[0] - said))
+        return apart
 
     def _complex(self) -> dict[str, Answer] | None:
         oracle = ComplexStep()
@@ -470,7 +482,8 @@ class Consultation:
             return answer
         note = f"the forward stops at a tolerance of {tolerance:g}: its derivative is known no better"
         estimate = replace(answer.estimate, error=answer.estimate.error + doubt)
-        self.stopped[name] = tolerance
+        # what is known is what was measured, and is stated; a derivative that still moves by more is not known
+        self.stopped[name] = min(MOVING, max(tolerance**0.25, 1.01 * doubt / size if size else 0.0))
         return Answer(estimate, answer.oracle, answer.lower, answer.upper, [*answer.notes, note])
 
     def _gone_on(self, name: str, answer: Answer) -> float | None:
@@ -495,21 +508,22 @@ class Consultation:
         return float(np.max(moved, initial=0.0)) if np.all(np.isfinite(moved)) else None
 
     def _without_epsilon(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
-        """log(p + 1e-7) differentiated as log(p): the loss that is meant, if the gradient is exactly that of it."""
+        """log(p + 1e-7) differentiated as log(p), or to 1 / p: what is meant, if the gradient is exactly that of it."""
         gap, size = np.abs(self.got[name] - answer.estimate.value), np.abs(answer.estimate.value)
         apart = float(np.max(gap, initial=0.0)) / (float(np.max(size, initial=0.0)) or 1.0)
         if not self._traced or not apart <= EPSILON_APART:
             return answer
-        try:
-            other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, without_epsilon=True)
-        except Unsupported:
-            return answer
-        candidate = _plain(other.gradients[name], answer.oracle)
-        if self._differs(name, candidate, allowance):
-            return answer
-        note = f"the gradient is that of the loss without the epsilon inside its logarithm: {apart:.0e} apart"
-        candidate.notes = [*answer.notes, note]
-        return candidate
+        for which in ("all", "slope"):
+            try:
+                other = TorchAutograd().gradient(self.adapter, self.case, self.forward.out, without_epsilon=which)
+            except Unsupported:
+                return answer
+            candidate = _plain(other.gradients[name], answer.oracle)
+            if not self._differs(name, candidate, allowance):
+                note = f"the gradient is that of the loss without the epsilon inside its logarithm: {apart:.0e} apart"
+                candidate.notes = [*answer.notes, note]
+                return candidate
+        return answer
 
     def _spread_of_autodiff(self, runs: int) -> dict[str, Array]:
         return rounding.of_oracle(
@@ -517,6 +531,7 @@ class Consultation:
             self.case,
             rng_for(self.seed, self.case.name, "oracle rounding"),
             runs,
+            {k: self._natural(k) for k in self.names},
         )
 
     def _with_its_rounding(self, name: str, answer: Answer, allowance: Array | float) -> Answer:
@@ -675,7 +690,7 @@ class Consultation:
             rounding=allowance,
             scale=natural if name not in self.missing and self._is_zero(name, answer) else 0.0,
             natural=natural,
-            ask=max(self.eps[name], self.forward.eps, self.stopped.get(name, 0.0)) ** 0.25,
+            ask=max(max(self.eps[name], self.forward.eps) ** 0.25, self.stopped.get(name, 0.0)),
             lower=answer.lower,
             upper=answer.upper,
             why=why,

@@ -248,7 +248,11 @@ def of_forward(forward: Forward, rng: np.random.Generator) -> float:
 
 
 def of_oracle(
-    gradients: Callable[[Case], Mapping[str, Estimate]], case: Case, rng: np.random.Generator, runs: int = RUNS
+    gradients: Callable[[Case], Mapping[str, Estimate]],
+    case: Case,
+    rng: np.random.Generator,
+    runs: int = RUNS,
+    natural: Mapping[str, float] | None = None,
 ) -> dict[str, Array]:
     """Absolute rounding of an autodiff's gradients, by running it with random rounding; empty where that fails.
 
@@ -266,7 +270,9 @@ def of_oracle(
                     spread[k] = np.fmax(spread[k], np.where(np.isfinite(apart), apart, 0.0))
     except Unsupported:
         return {}
-    limits = {k: np.sqrt(np.finfo(float).eps) * np.max(np.abs(base[k].value), initial=0.0) for k in spread}
+    # a gradient that is zero because everything is saturated has the terms of its size all the same
+    sizes = {k: max(float(np.max(np.abs(base[k].value), initial=0.0)), (natural or {}).get(k, 0.0)) for k in spread}
+    limits = {k: np.sqrt(np.finfo(float).eps) * size for k, size in sizes.items()}
     # a spread as large as the square root of eps is a comparison that flipped, not rounding
     return {k: COVER * np.where(s > limits[k], np.nan, s) for k, s in spread.items()}
 

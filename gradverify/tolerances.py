@@ -1,6 +1,6 @@
 """The tolerance at which an implementation stops iterating, seen on arrays that watch what they are compared with.
 
-With ``by`` below 1 the comparison is made with less, so that the iteration goes on: what then moves was not known yet.
+Where they compare with less the iteration goes on: what then moves was not known yet.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ from typing import Any
 import numpy as np
 
 from gradverify.sampling import quiet
+from gradverify.stopping import SMALL, TIGHTER, Stops
 from gradverify.types import Array, Case, Gradients, Out, differentiable, leaves, like
 
-SMALL = 1e-3  #: what is compared with less decides when an iteration stops
-TIGHTER = 1e-4  #: of the tolerance of an iteration, where it is to go on
-LONGER = 64  #: iterations that a tighter tolerance may cost
 COMPARISONS = frozenset(["less", "less_equal", "greater", "greater_equal"])
 
 
 class Watching(np.ndarray):
     """An array that sees the small numbers, or small multiples, that it and all that is made of it is compared with."""
 
-    by = 1.0
-    seen = 0.0
-    longer = 0  #: comparisons that came out otherwise
+    stops = Stops()
     factor = 0.0  #: the 1e-6 of ``1e-6 * x``
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -54,31 +50,22 @@ def _small(x: Any) -> bool:
     return isinstance(x, (float, np.floating)) and bool(0 < x <= SMALL)
 
 
-def _met(bound: float) -> float:
-    """Remember a tolerance; what to multiply it with."""
-    Watching.seen = max(Watching.seen, bound)
-    return Watching.by if Watching.longer < LONGER else 1.0
-
-
-def _noted(plain: Any, other: Any) -> Any:
-    Watching.longer += not np.array_equal(plain, other)
-    return other
-
-
 def _compared(ufunc: np.ufunc, inputs: tuple[Any, ...], given: list[Any], result: Any) -> Any:
     bounds = [float(x) if _small(x) else getattr(x, "factor", 0.0) for x in inputs]
     which = next((i for i, b in enumerate(bounds) if b > 0 and isinstance(inputs[1 - i], Watching)), None)
     if which is None:
         return result
-    by = _met(bounds[which])
-    return result if by == 1.0 else _noted(result, ufunc(*(x * by if i == which else x for i, x in enumerate(given))))
+    below = ufunc.__name__.startswith("less") == (which == 1)
+    again: Any = lambda by: ufunc(*(x * by if i == which else x for i, x in enumerate(given)))  # noqa: E731 - asked once
+    return Watching.stops.compared(result, bounds[which], again, below=below)
 
 
 def _close(func: Any, a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     a, b = np.asarray(_plain(a)), np.asarray(_plain(b))
     plain, bound = func(a, b, rtol, atol, equal_nan), max(float(rtol), float(atol))
-    by = _met(bound) if 0 < bound <= SMALL else 1.0
-    return plain if by == 1.0 else _noted(plain, func(a, b, rtol * by, atol * by, equal_nan))
+    if not 0 < bound <= SMALL:
+        return plain
+    return Watching.stops.compared(plain, bound, lambda by: func(a, b, rtol * by, atol * by, equal_nan))
 
 
 def _plain(x: Any) -> Any:
@@ -93,20 +80,20 @@ def _watching(x: Any) -> Any:
 def tolerance_of(pull: Callable[[Out], Any], upstream: Out, framework: str = "numpy") -> float:
     """The largest small number that something made from the upstream is compared with; 0 where there is none."""
     if framework == "torch":
-        from gradverify._torch_stops import Stops
+        from gradverify._torch_stops import Stops as TorchStops
 
-        watched = Stops()
+        watched = TorchStops()
         with quiet(), contextlib.suppress(Exception), watched:  # (as below)
             pull(upstream)
         return float(watched.tolerance)
-    Watching.seen, Watching.by, Watching.longer = 0.0, 1.0, 0
+    Watching.stops = Stops()
     watching: dict[str, Array] = {k: np.array(v).view(Watching) for k, v in leaves(upstream).items()}
     with quiet():
         try:
             pull(like(upstream, watching))
         except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: nothing is learned)
             return 0.0
-    return Watching.seen
+    return Watching.stops.of_all
 
 
 def going_on(gradients: Callable[[Case], Gradients], case: Case, framework: str = "numpy") -> Gradients | None:
@@ -115,14 +102,14 @@ def going_on(gradients: Callable[[Case], Gradients], case: Case, framework: str 
     gradients  (case) -> gradients of a fresh run there
     """
     if framework == "torch":
-        from gradverify._torch_stops import Stops
+        from gradverify._torch_stops import Stops as TorchStops
 
-        watched = Stops(TIGHTER)
+        watched = TorchStops(TIGHTER)
         with quiet(), contextlib.suppress(Exception), watched:  # (as above)
             further = gradients(case)
             return further if watched.longer else None
         return None
-    Watching.seen, Watching.by, Watching.longer = 0.0, TIGHTER, 0
+    Watching.stops = stops = Stops(tighter=True)
     watching = {k: np.array(v).view(Watching) for k, v in case.primals.items() if differentiable(v)}
     with quiet():
         try:
@@ -130,5 +117,5 @@ def going_on(gradients: Callable[[Case], Gradients], case: Case, framework: str 
         except Exception:  # noqa: BLE001  (as above)
             return None
         finally:
-            Watching.by = 1.0
-    return found if Watching.longer else None
+            Watching.stops = Stops()
+    return found if stops.longer else None

@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Lowest first; a module imports only what stands on a line above its own. Folders and files of a line are siblings.
 LAYERS = (
     ("types", "errors", "tracebacks"),
-    ("directions",),
+    ("directions", "stopping"),
     ("tally",),
     ("judge", "options"),
     ("registry",),

@@ -11,11 +11,12 @@ import numpy as np
 
 from gradverify.checks._axes import PARAMETER, sized
 from gradverify.checks._modes import forward_of, optional, vars_of_object
+from gradverify.checks._neutral import neutral
 from gradverify.checks._special import special
 from gradverify.sampling import evaluate, quiet
 from gradverify.types import Array, Bench, Case, differentiable, leaves
 
-STRIDE = re.compile(r"_*(strides?|steps?|hop|s)_*", re.IGNORECASE)
+STRIDE = re.compile(r"_*(strides?|steps?|hop|s|dilations?|dil)_*", re.IGNORECASE)
 REDUCTIONS = ("mean", "sum", "none")
 PENALTY = re.compile(
     r"_*(reg(ulari[sz]ation)?(_?(strength|rate|lambda))?|l1|l2|lam(bd)?a?_?|weight_?decay)_*", re.IGNORECASE
@@ -28,12 +29,18 @@ LARGE = 1 << 14  #: entries of an array beyond which another size costs too much
 def hidden(bench: Bench) -> Iterator[tuple[str, str, Case]]:
     """(what the given setting hides, the other setting in words, a case there)."""
     case = replace(bench.case, upstream=None)
+    tried: set[str] = set()
     given = {k for _, v in _within(case) for k in v} | set(case.constants)
     for why, words, constants in special(case, dict(_settings(bench, case)), given):
         name = next(iter(constants))
         other = _with(case, constants)
         asked_below = PENALTY.fullmatch(name) or STRIDE.fullmatch(name)
         if not asked_below and _tells(bench, other) and _repeats(bench, other):
+            tried.add(name)
+            yield why, words, other
+    for why, words, constants in neutral(_settings(bench, case)):
+        other = _with(case, constants)
+        if not tried & set(constants) and _accepted(bench, other) and _repeats(bench, other):
             yield why, words, other
     for maker in (_penalised, _strided, _reduced, _last_class, _longer_images, _longer_kernels):
         for why, words, other in maker(bench, case):

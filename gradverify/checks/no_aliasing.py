@@ -19,7 +19,8 @@ def no_aliasing(bench: Bench) -> Iterator[Measurement]:
 
     Why: ``dW *= clip`` on a gradient that is the memory of x changes x; ``da += ...`` on a gradient that is also db
     changes db. A gradient that is the upstream itself, or a view of it, is common (flatten, add, identity) and only
-    noted: whoever accumulates in place must copy it first.
+    noted: whoever accumulates in place must copy it first. So is a primal or constant handed on where the loss is
+    inside and no upstream multiplies it: the gradient of x @ w is w.
     Right: ``return u * w, u * x``. Wrong: ``buffer[...] = u * w; return buffer, buffer``.
     """
     if "engine" in traits(bench):
@@ -29,14 +30,16 @@ def no_aliasing(bench: Bench) -> Iterator[Measurement]:
     found = run.pullback(upstream)
     gradients = {k: np.asarray(g) for k, g in found.items() if g is not None and np.size(g)}
     others: dict[str, Array] = {**run.given, **{k: v for k, v in run.constants.items() if isinstance(v, np.ndarray)}}
+    handed_on = "no-upstream" in traits(bench)
     lent = {k for k, g in gradients.items() if any(shared(g, u) for u in leaves(upstream).values())}
     for name, gradient in gradients.items():
         owners = [k for k, v in others.items() if shared(gradient, v)]
-        notes = (f"the gradient of {name} is a view of the upstream: copy it before changing it in place",)
+        whose = [*(["the upstream"] if name in lent else []), *(owners if handed_on else [])]
+        notes = tuple(f"the gradient of {name} is a view of {w}: copy it before changing it in place" for w in whose)
         yield count(
-            f"{name} and what was given", len(owners),
+            f"{name} and what was given", 0 if handed_on else len(owners),
             f"the gradient of {name} shares memory with {', '.join(owners)}: changing one changes the other",
-            notes=notes if name in lent else (), facts={"primal": name, "shares_with": tuple(owners)},
+            notes=notes, facts={"primal": name, "shares_with": tuple(owners)},
         )  # fmt: skip
     for a, b in combinations(gradients, 2):
         if not (a in lent and b in lent):

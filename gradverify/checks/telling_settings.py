@@ -25,11 +25,11 @@ from gradverify.types import Bench, Case, Measurement
 def telling_settings(bench: Bench) -> Iterator[Measurement]:
     """The gradient is right at settings that can tell, too: overlap, a stride that does not divide, the last class.
 
-    Beside the given setting, where the forward accepts it: 0.1 for a penalty (``reg``, ``l2``) or any other float of 0,
-    a stride of 1 for more and of 2 for 1, the other ones of "mean", "sum" and "none", a label of the last class where
-    there is none, images longer by odd numbers, kernels longer by one; for a constant of 1 another number, for an array
-    of ones or zeros a mask, for the identity as an index another order. A setting at which backward refuses to run is
-    left alone.
+    Beside the given setting, where the forward accepts it: 0.1 for a penalty (``reg``, ``l2``) or any other float of
+    0, 1.25 for a factor (``alpha``, ``delta``, ``temperature``) of 1.0, for any other constant of 1 another number, a
+    stride of 1 for more and of 2 for 1, the other ones of "mean", "sum" and "none", a label of the last class where
+    there is none, images longer by odd numbers, kernels longer by one; for an array of ones or zeros a mask, for the
+    identity as an index another order. A setting at which backward refuses to run is left alone.
     Why: with a stride as long as the window nothing is added up, with a stride that divides no pixel is left over, and
     a penalty of zero has no gradient: the usual first test hides the usual bugs.
     Right: ``dx[window] += g``. Wrong: ``dx[window] = g``.

@@ -13,10 +13,10 @@ import numpy as np
 from gradverify.errors import Unsupported
 from gradverify.registry import oracle
 from gradverify.sampling import quiet, widened
+from gradverify.stopping import TIGHTER
 from gradverify.tally import largest, stored_eps
 from gradverify.types import Adapter, Array, Case, Estimate, Out, differentiable, leaves, like
 
-TIGHTER = 1e-4  #: of the tolerance of an iteration, where it is to go on
 #: rounding of an autodiff gradient, in units of eps times the largest entry of the tensor
 ROUNDINGS = 32.0
 
@@ -31,7 +31,7 @@ class Autodiff:
     notes: tuple[str, ...] = ()
     stops: float = 0.0  #: an iteration inside the forward stops at this tolerance
     epsilons: bool = False  #: a logarithm of x + epsilon may be meant as one of x
-    thresholds: float = 0.0  #: the same, or a mask that compares with it
+    thresholds: float = 0.0  #: the same where arrays are compared with it as well
 
 
 @oracle("torch-autograd")
@@ -65,7 +65,7 @@ class TorchAutograd:
         *,
         ties: str = "first",
         bend: tuple[int, str] | None = None,
-        without_epsilon: bool = False,
+        without_epsilon: str = "",
         tighter: bool = False,
     ) -> Autodiff:
         """Gradients of <upstream, forward> at ``case`` in float64. Raises Unsupported with what escaped.

@@ -51,7 +51,7 @@ class Trace:
     kinks  where the point lies exactly on a kink or tie: "maximum: 3 ties", "abs at 0: 1 entries"
     nodes  the nonlinear nodes in order of execution: "tanh #0", "exp #0", "tanh #1"; ``bend`` counts them from 0
     stops  the tolerance that an iteration inside stops at (a scalar was compared with it), 0 where there is none
-    thresholds  the same where arrays are compared with it as well, which may be masks and no iterations
+    thresholds  the same where arrays are compared with it as well
     notes  what was done otherwise than asked: down-casts that were not rounded, primals that ``out`` does not use
     network  upstream -> the recorded graph, on which bugs of backward can be played through (``whatif``)
     """
@@ -79,7 +79,7 @@ def trace(
     pick: Callable[[Any], Any] | None = None,
     expect: Out | None = None,
     explain: bool = False,
-    without_epsilon: bool = False,
+    without_epsilon: str = "",
     tighter: bool = False,
 ) -> Trace:
     """Run ``call(primals, constants)`` on traced arrays.
@@ -89,7 +89,8 @@ def trace(
     ties    who gets the gradient at an exact tie: see ``tape.TIES``
     bend    (index of a node, one of ``KINDS``): the same value with another derivative at that node
     tighter  an iteration that stops at a tolerance goes on to a smaller one
-    without_epsilon  log(x + 1e-7) is differentiated as log(x), which keeps its zeros in mind and means the latter
+    without_epsilon  "all": log(x + 1e-7) is taken for log(x), which keeps its zeros in mind and means the latter;
+            "slope": its derivative alone is taken for 1 / x
     pick    takes the output out of what ``call`` returns; by default the first of a tuple
     expect  the plain forward's output: the traced one must agree, see ``agreement``
     explain remember the user's lines and activations, which ``Trace.network`` needs
@@ -135,9 +136,9 @@ def trace(
         kinks=kinks,
         nodes=tuple(tape.nodes),
         notes=(*tape.notes, *graph.unused()),
-        stops=tape.stops,
+        stops=tape.stops.of_scalars,
         epsilons=tape.epsilons,
-        thresholds=tape.thresholds,
+        thresholds=tape.stops.of_all,
         network=lambda upstream: graph.network(upstream, tape.marks or ()),
     )
     if bend is not None and bend[0] >= len(tape.nodes):

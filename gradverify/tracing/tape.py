@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from gradverify.stopping import SMALL, Stops
 from gradverify.tracing.escape import Escaped, user_line
 from gradverify.tracing.lazy import Tensor, torch
 from gradverify.tracing.whatif.sites import Mark
@@ -19,9 +20,6 @@ SEPARATE = 32  #: up to so many tied events are asked one by one whether they ma
 
 
 PLAIN_SCALARS = (float, np.float64, np.float32, np.float16)
-SMALL = 1e-3  #: what is compared with less decides when an iteration stops
-TIGHTER = 1e-4  #: of the tolerance of an iteration, where it is to go on
-LONGER = 64  #: iterations that a tighter tolerance may cost
 EPSILON = 1e-3  #: a constant this small beside a logarithm's argument keeps it from zero
 
 
@@ -37,7 +35,7 @@ class Tape:
     """
 
     def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None, explain: bool = False,
-                 without_epsilon: bool = False, tighter: bool = False) -> None:  # fmt: skip
+                 without_epsilon: str = "", tighter: bool = False) -> None:  # fmt: skip
         self.marks: list[Mark] | None = [] if explain else None
         self.dtype = getattr(torch, dtype)
         self.ties = ties
@@ -47,10 +45,7 @@ class Tape:
         self.epsilons = False  #: a logarithm of x + epsilon was met
         self._epsilons: dict[int, tuple[Any, Any]] = {}  # id of x + epsilon -> (that tensor, x)
         self._factors: dict[int, tuple[Any, float]] = {}  # id of 1e-6 * x -> (that tensor, 1e-6)
-        self.stops = 0.0  #: the largest small number that a scalar was compared with: a solver's tolerance
-        self.thresholds = 0.0  #: the same of arrays: ``np.all(np.abs(step) < 1e-6)``, or a mask
-        self._tighter = tighter
-        self._longer = 0  #: comparisons that came out otherwise because they were tighter
+        self.stops = Stops(tighter=tighter)
         self.notes: dict[str, None] = {}
         self.escapes: list[Escaped] = []
         self.floats: list[tuple[Any, Any, int, str]] = []  # (the very object given out, its array, clock then, line)
@@ -74,14 +69,13 @@ class Tape:
     def before_epsilon(self, x: Any) -> Any:
         """What a logarithm is taken of: the x of ``x + epsilon`` where that was asked for, else what is given."""
         self.epsilons |= id(x) in self._epsilons
-        return self._epsilons[id(x)][1] if self.without_epsilon and id(x) in self._epsilons else x
-
-    def tolerance(self, bound: float, *, alone: bool) -> float:
-        """What stands in for the tolerance of an iteration: less, where the trace is to go on for longer."""
-        if alone:
-            self.stops = max(self.stops, bound)
-        self.thresholds = max(self.thresholds, bound)
-        return bound * TIGHTER if self._tighter and self._longer < LONGER else bound
+        if not self.without_epsilon or id(x) not in self._epsilons:
+            return x
+        whole, part = self._epsilons[id(x)]
+        if self.without_epsilon == "all":
+            return part
+        fixed = part.detach()  # log of this is log(x + epsilon), its derivative 1 / x
+        return whole.detach() * (1 + (part - fixed) / fixed)
 
     def note_factor(self, inputs: tuple[Any, ...], result: Any) -> None:
         """Remember ``1e-6 * x`` of a scalar x: a relative tolerance."""
@@ -93,10 +87,6 @@ class Tape:
         """The 1e-6 of ``1e-6 * x``; 0 of anything else."""
         found = self._factors.get(id(x), (None, 0.0))
         return found[1] if found[0] is x else 0.0
-
-    def goes_on(self) -> None:
-        """A tighter tolerance has changed a comparison; after some of these it is beyond the reach of rounding."""
-        self._longer += 1
 
     def claims(self, dtype: Any) -> None:
         """Remember that the forward computes, or believes it computes, in ``dtype``."""

@@ -83,6 +83,23 @@ def test_a_view_of_the_upstream_is_noted():
     assert "view of the upstream" in notes("no-aliasing", RIGHT["flatten returns a view"]())
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [lambda x, w: (x @ w, {"x": w, "w": x}), lambda x, w: (0.5 * (x @ x + w @ w), {"x": x, "w": w})],
+    ids=["x @ w", "x @ x / 2"],
+)
+def test_a_primal_that_is_the_gradient_of_a_loss_is_noted(loss):
+    report = gv.verify(loss, {"x": X[0], "w": X[1]})
+    [*said] = [n for f in report.findings if f.check == "no-aliasing" for n in f.notes]
+    assert report.verdict == "pass"
+    assert any("is a view of" in n for n in said)
+
+
+def test_a_primal_in_the_place_of_a_gradient_that_an_upstream_multiplies_fails():
+    report = gv.verify((lambda x: (0.5 * x @ x, x), lambda u, x: x), {"x": X[0]}, upstream=np.array(1.0))
+    assert "aliased" in report.causes
+
+
 def test_a_pole_is_noted():
     assert "a pole" in notes("finite", RIGHT["square root at its pole"]())
 

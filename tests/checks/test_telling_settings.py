@@ -58,7 +58,76 @@ def logistic_back(bug=""):
 
 
 FIRST = {"x": X, "y": np.array([0, 1, 1, 0, 0])}
+
+
+def elu(x, alpha=1.0):
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), (x, alpha)
+
+
+def elu_back(bug=""):
+    return lambda u, c: {"x": u * np.where(c[0] > 0, 1, (1 if bug else c[1]) * np.exp(np.minimum(c[0], 0)))}
+
+
+def masked_mean(x, mask):
+    n = mask.sum(axis=1, keepdims=True)
+    return (x * mask).sum(axis=1) / n[:, 0], (mask, n)
+
+
+def masked_mean_back(bug=""):
+    return lambda u, c: {"x": u[:, None] * c[0] / (c[0].shape[1] if bug else c[1])}
+
+
+def weighted(x, weights):
+    return weights @ x**2 / weights.sum(), (x, weights)
+
+
+def weighted_back(bug=""):
+    return lambda u, c: {"x": 2 * u * c[0] * c[1] / (len(c[0]) if bug else c[1].sum())}
+
+
+def dropout(x, keep_prob=1.0):
+    mask = np.random.rand(*x.shape) < keep_prob  # noqa: NPY002 - the global generator, as in much real code
+    return x * mask / keep_prob, (mask, keep_prob)
+
+
+def dropout_back(bug=""):
+    return lambda u, c: {"x": u * c[0] / (1 if bug else c[1])}
+
+
+def dilated(x, w, dilation=1):
+    n = x.shape[2] - dilation * (len(w) - 1)
+    return sum(w[i] * x[:, :, i * dilation : i * dilation + n] for i in range(len(w))), (x, w, dilation)
+
+
+def dilated_back(bug=""):
+    def backward(u, cache):
+        x, w, dilation = cache
+        dx, n = np.zeros_like(x), u.shape[2]
+        for i in range(len(w)):
+            at = i * (1 if bug else dilation)
+            dx[:, :, at : at + n] += w[i] * u
+        taps = [np.sum(u * x[:, :, i * dilation : i * dilation + n]) for i in range(len(w))]
+        return {"x": dx, "w": np.array(taps)}
+
+    return backward
+
+
+def pinball(x, tau=0.5):
+    return np.sum(np.maximum(tau * x, (tau - 1) * x)), (x, tau)
+
+
+def pinball_back(bug=""):
+    return lambda u, c: {"x": u * (np.where(c[0] < 0, -c[1], 1 - c[1]) if bug else np.where(c[0] > 0, c[1], c[1] - 1))}
+
+
 SCENES = {
+    "a level of one half": (pinball, pinball_back, "swapped", {"x": X}, {}),
+    "a factor of one": (elu, elu_back, "forgotten", {"x": X}, {"alpha": 1.0}),
+    "a factor left at one": (elu, elu_back, "forgotten", {"x": X}, {}),
+    "a mask that masks nothing": (masked_mean, masked_mean_back, "length", {"x": X}, {"mask": np.ones(X.shape)}),
+    "weights of one": (weighted, weighted_back, "count", {"x": X[0]}, {"weights": np.ones(len(X[0]))}),
+    "all kept": (dropout, dropout_back, "scale", {"x": X}, {}),
+    "a dilation of one": (dilated, dilated_back, "forgotten", WINDOWS, {}),
     "no overlap": (windows, windows_back, "assigned", WINDOWS, {"stride": 2}),
     "a stride that divides": (windows, windows_back, "cropped", WINDOWS, {"stride": 2}),
     "no label of the last class": (logistic, logistic_back, "last class", {"W": W}, FIRST),

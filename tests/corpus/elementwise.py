@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tests.corpus._items import twins
+from tests.corpus._items import item, twins
 
 
 def _pair(f, df):
@@ -483,3 +483,13 @@ def square_of_sum(rng, bug):
     return _pair(lambda x: (3 * x + 5) ** 2, lambda x: 2 * (3 * x + 5) if bug else 18 * x + 30), {
         "x": rng.standard_normal(6)
     }
+
+
+@item(
+    "tanh_saturated_everywhere",
+    why="1 / cosh^2 at 30 is 8e-26; an autodiff of tanh knows 1 - t^2 to 1e-16 only",
+    expect="pass|inconclusive",
+    truth=lambda p, u: {"x": u / np.cosh(p["x"]) ** 2},
+)
+def tanh_saturated_everywhere(rng):
+    return (lambda x: (np.tanh(x), x), lambda d, x: d / np.cosh(x) ** 2), {"x": np.array([30.0, 25.0])}

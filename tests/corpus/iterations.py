@@ -111,3 +111,21 @@ def kepler_newton(rng, bug):
         return q * (1 + 1e-5 * (bug == "small")), (d if bug == "denominator" else q) * np.sin(E)
 
     return (forward, backward), {"M": rng.uniform(0.2, 3, 5), "e": rng.uniform(0.1, 0.6, 5)}
+
+
+@twins(
+    "guard_is_no_iteration",
+    why="a series below 1e-4: the branch belongs to the function, nothing is iterated",
+    bugs={"flat": "backward takes the function for flat below the same threshold"},
+)
+def guard_is_no_iteration(rng, bug):
+    def forward(t):
+        out = 1 - t**2 / 6 if np.abs(t) < 1e-4 else np.sin(t) / t
+        return out, t
+
+    def backward(d, t):
+        if np.abs(t) < 1e-4:
+            return d * (0 * t if bug else -t / 3)
+        return d * (t * np.cos(t) - np.sin(t)) / t**2
+
+    return (forward, backward), {"t": np.array(7e-5)}

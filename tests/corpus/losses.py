@@ -402,3 +402,25 @@ def info_nce(rng, bug):
         return ds @ k, (ds if bug else ds.T) @ q
 
     return (forward, backward), {"q": rng.standard_normal((4, 3)), "k": rng.standard_normal((4, 3))}
+
+
+@twins(
+    "entropy_with_epsilon",
+    why="an entropy bonus as it is written everywhere: log(p + eps), and its derivative 1 / p",
+    bugs={
+        "one-forgotten": "log(p) + 1 is taken for log(p) before the softmax: nothing is subtracted",
+        "epsilon-apart": "the derivative is 1 / (p + 1e-4)",
+    },
+    tol=1e-6,
+)
+def entropy_with_epsilon(rng, bug):
+    def forward(z):
+        p = np.exp(z - z.max())
+        p /= p.sum()
+        return -(p * np.log(p + 1e-8)).sum(), p
+
+    def backward(d, p):
+        g = -(np.log(p + 1e-8) + (p / (p + 1e-4) if bug == "epsilon-apart" else 1.0))
+        return d * p * (g if bug == "one-forgotten" else g - (p * g).sum())
+
+    return (forward, backward), {"z": rng.standard_normal(5)}
