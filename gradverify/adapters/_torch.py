@@ -129,28 +129,25 @@ def upstream_shown(torch: Any, upstream: Out, outputs: Mapping[str, Any]) -> Ite
             array[...] = tensor_array(now)
 
 
-def gradients(torch: Any, outputs: list[Any], leaves: list[Any], upstream: list[Any]) -> tuple[Any, ...]:
-    """As ``torch.autograd.grad``, None for what is unused, and what backward leaves in ``.grad`` of each leaf.
+def gradients(
+    torch: Any, outputs: list[Any], wanted: list[Any], upstream: list[Any], *, refused: bool = False
+) -> tuple[Any, ...]:
+    """As ``torch.autograd.grad``, None for what is unused; with what backward itself leaves in ``.grad``.
 
-    Code that runs backward within its backward (reversible blocks) adds to ``.grad`` there; code that refuses
-    torch.autograd.grad (checkpoints of the older kind) is asked for ``.grad``.
+    refused  the code bears no torch.autograd.grad (older checkpoints, code that frees its input): by ``backward()``
     """
-    for leaf in leaves:
-        leaf.grad = None
-    try:
-        found = torch.autograd.grad(outputs, leaves, upstream, allow_unused=True, retain_graph=True)
-    except RuntimeError as error:
-        for leaf in leaves:
-            leaf.grad = None
-        try:
-            torch.autograd.backward(outputs, upstream, retain_graph=True)
-        except RuntimeError:
-            raise error from None
-        found = (None,) * len(leaves)
-    added = [leaf.grad for leaf in leaves]
-    for leaf in leaves:
-        leaf.grad = None
-    return tuple(b if a is None else a if b is None else a + b for a, b in zip(found, added, strict=True))
+    leaves = [t for t in wanted if t.is_leaf]
+    for t in leaves:
+        t.grad = None
+    found: tuple[Any, ...] = (None,) * len(wanted)
+    if refused and len(leaves) == len(wanted):
+        torch.autograd.backward(outputs, upstream, retain_graph=True)
+    else:
+        found = torch.autograd.grad(outputs, wanted, upstream, allow_unused=True, retain_graph=True)
+    left = [t.grad if t.is_leaf else None for t in wanted]
+    for t in leaves:
+        t.grad = None
+    return tuple(b if a is None else a if b is None else a + b for a, b in zip(found, left, strict=True))
 
 
 class Held:

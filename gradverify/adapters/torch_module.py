@@ -13,7 +13,7 @@ from gradverify.adapters._arrays import given, is_tensor, tensor_array
 from gradverify.adapters._bind import arguments, run, signature, slots
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
-from gradverify.errors import Unsupported, UsageError
+from gradverify.errors import AdapterError, Unsupported, UsageError
 from gradverify.types import LARGE, Array, Arrays, Case, Gradients, Out, Pullback, Run
 
 
@@ -52,6 +52,8 @@ class TorchModule:
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or getattr(subject, "__name__", type(subject).__name__)
         self._own_functions = own_functions
+        self._refuses = False  #: it does not bear torch.autograd.grad
+        self._owned = False  #: its inputs must lie in memory of torch's own
         self._runs: list[tuple[Out, between.Held]] = []  #: the last few outputs with their modules, for ``again``
 
     @classmethod
@@ -104,8 +106,13 @@ class TorchModule:
     def evaluate(self, case: Case) -> Out:
         """The forward alone."""
         leaves = self._leaves(case)
-        with Randomness().forward(), self._torch.no_grad():
-            raw = run(self.name, self._forward, self._fresh(), leaves, case.constants, self._dtype, self.device)
+        try:
+            with Randomness().forward(), self._torch.no_grad():
+                raw = run(self.name, self._forward, self._fresh(), leaves, case.constants, self._dtype, self.device)
+        except AdapterError as error:
+            if self._wants_its_own_memory(error):
+                return self.evaluate(case)
+            raise
         return between.out_of(between.checked_outputs(raw, self.name))
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
@@ -132,7 +139,14 @@ class TorchModule:
         wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and between.continuous(t)}
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
-            raw = run(self.name, self._forward, held, leaves, case.constants, self._dtype, self.device)
+            # code that refuses torch.autograd.grad may write to the .grad of its inputs: so these are no leaves then
+            fed = {n: t.view_as(t) if self._refuses and n not in self._own else t for n, t in leaves.items()}
+            try:
+                raw = run(self.name, self._forward, held, fed, case.constants, self._dtype, self.device)
+            except AdapterError as error:
+                if not self._wants_its_own_memory(error):
+                    raise
+                return self._on(self._fresh(), case, names)
         outputs = between.checked_outputs(raw, self.name)
 
         def pullback(upstream: Out) -> Gradients:
@@ -141,8 +155,14 @@ class TorchModule:
             found = (None,) * len(wanted)
             if live and wanted:
                 asked = torch, list(live.values()), list(wanted.values()), [ups[n] for n in live]
-                with randomness.pullback():
-                    found = run(f"the backward of {self.name}", _asked_in, held, asked)
+                try:
+                    with randomness.pullback():
+                        found = run(f"the backward of {self.name}", _asked_in, held, asked, refused=self._refuses)
+                except AdapterError as error:
+                    if self._refuses or "compatible with .grad()" not in str(error):
+                        raise
+                    self._refuses = True
+                    return self._on(self._fresh(), case, names)[1](upstream)
             by_name = dict(zip(wanted, found, strict=True))
             return {n: as_gradient(n, by_name.get(n)) for n in case.primals}
 
@@ -152,8 +172,15 @@ class TorchModule:
         return out, pullback
 
     def _leaves(self, case: Case) -> dict[str, Any]:
-        return {n: self._laid_out(n, between.to_tensor(self._torch, a, self._dtype, self.device).detach())
+        made = {n: self._laid_out(n, between.to_tensor(self._torch, a, self._dtype, self.device).detach())
                 for n, a in given(case).items()}  # fmt: skip
+        return {n: t.clone() for n, t in made.items()} if self._owned else made
+
+    def _wants_its_own_memory(self, error: AdapterError) -> bool:
+        """Whether a forward failed because it frees its input, which NumPy's memory does not allow; noted once."""
+        wants = not self._owned and "not resizable" in str(error)
+        self._owned |= wants
+        return wants
 
     def _laid_out(self, name: str, tensor: Any) -> Any:
         """A parameter lies in memory as the module's own does: nobody hands a module strided weights.
@@ -197,7 +224,11 @@ class TorchModule:
         return between.Held(self._torch, module)
 
 
-def _asked_in(held: between.Held | None, asked: tuple[Any, ...]) -> tuple[Any, ...]:
+def _asked_in(held: between.Held | None, asked: tuple[Any, ...], *, refused: bool) -> tuple[Any, ...]:
     """Gradients, with the module as it was in the forward."""
-    found: tuple[Any, ...] = between.gradients(*asked) if held is None else held(lambda _: between.gradients(*asked))
+
+    def ask(_: Any = None) -> tuple[Any, ...]:
+        return between.gradients(*asked, refused=refused)
+
+    found: tuple[Any, ...] = ask() if held is None else held(ask)
     return found

@@ -47,6 +47,8 @@ def _notes(name: str, gradient: Array, primal: Array, computes: int) -> tuple[st
     got, want = digits(gradient.dtype), digits(primal.dtype)
     if got > want:
         return (f"the gradient of {name} is {gradient.dtype}, wider than {name} ({primal.dtype})",)
+    if not gradient.shape and got == 0 and not primal.shape:
+        return (f"the gradient of {name} is the number {gradient}, an integer that stands for a float",)
     if 0 < computes <= got < want:
         return (f"the implementation computes in {gradient.dtype} throughout, although {name} is {primal.dtype}",)
     return ()

@@ -92,6 +92,39 @@ def test_parameters_whose_gradient_is_left_in_grad_within_backward_are_judged():
     }
 
 
+class Freed(torch.autograd.Function):
+    """An invertible function that frees its input, writes to .grad itself, and bears no torch.autograd.grad."""
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.x, ctx.factor = x, factor
+        y = 2 * x.detach() + 1
+        x.untyped_storage().resize_(0)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, upstream):
+        if not torch.autograd._is_checkpoint_valid():
+            raise RuntimeError("Freed is not compatible with .grad(), please use .backward()")
+        (y,) = ctx.saved_tensors
+        ctx.x.untyped_storage().resize_(y.untyped_storage().nbytes())
+        with torch.no_grad():
+            ctx.x.set_((y - 1) / 2)
+        ctx.x.grad = ctx.factor * upstream
+        return ctx.factor * upstream, None
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(2.0, "pass"), (3.0, "fail")])
+def test_a_module_that_frees_its_input_and_fills_it_again_is_judged(factor, verdict):
+    class Doubled(torch.nn.Module):
+        def forward(self, x):
+            return Freed.apply(x, factor)
+
+    report = gv.verify(Doubled(), {"x": point()}, checks=["pullback-matches-oracle"], device="cpu")
+    assert report.verdict == verdict
+
+
 def test_the_old_name_of_saved_tensors_is_known_outside_the_engine():
     class Square(torch.autograd.Function):
         @staticmethod

@@ -208,3 +208,11 @@ def test_a_forward_that_reads_in_memory_order_draws_nothing_and_is_measured_as_w
         return seen**2, seen
 
     assert wrong(registry.check["primal-layouts"].item(affine_bench(lambda u, seen: {"x": 2 * u * seen}, forward)))
+
+
+def test_a_whole_number_as_the_derivative_of_a_number_is_no_narrow_gradient():
+    def slope(dout, x):
+        return 1 if x > 0 else 0
+
+    report = gv.verify((lambda x: (max(x, 0.0), x), slope), {"x": np.array(0.7)}, upstream=np.array(1.0))
+    assert "dtype-preserved" not in {f.check for f in report.findings if f.verdict == "fail"}
