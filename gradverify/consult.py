@@ -148,10 +148,13 @@ class Consultation:
         return Answer(Estimate(value=nothing, error=nothing), "none", nothing, nothing, reasons)
 
     def _resolved(self, name: str, m: Measurement) -> Measurement:
-        """A gradient that the differences cannot resolve is put to the line integral."""
+        """A gradient that the differences cannot resolve is put to the line integral.
+
+        Not where an iteration stops at a tolerance: its values along a segment are no better than its derivative.
+        """
         error = compact(m.want.error)
         vague = np.isnan(error) | (error > m.ask * max(self._size(name), 1e-300))
-        if self.got[name].shape == m.want.value.shape and vague.any():
+        if self.got[name].shape == m.want.value.shape and vague.any() and name not in self.stopped:
             return along_segments(self, name, self.gradients, m)
         return m
 
