@@ -21,7 +21,7 @@ class Tape:
 
     fn        fn(**primals, **constants) -> tensor; primals arrive wrapped
     wrap      makes a tensor from an array: the class itself, or lambda a: Tensor(a, requires_grad=True)
-    data, grad, backward   the names on a tensor
+    data, grad, backward   the names on a tensor; without ``data`` its ``numpy()`` or ``to_numpy()`` is asked
     scalars   the engine has scalars only: primals arrive as object arrays of wrapped numbers
     seed      (out, wrapped upstream) -> the scalar to call backward on; default: the sum of out * upstream
     Raises UsageError when ``fn`` or ``wrap`` is not callable.
@@ -59,12 +59,12 @@ class Tape:
     def evaluate(self, case: Case) -> Out:
         """The forward alone."""
         with Randomness().forward():
-            return self._values(run(self.name, self._forward, self._wrapped(given(case)), case))
+            return self._values(run(self.name, self._forward, self._leaves(case), case))
 
     def vjp(self, case: Case) -> tuple[Out, Pullback]:
         """Forward on fresh leaves; every pullback runs on leaves of its own, since engines add into ``.grad``."""
         with Randomness().forward():
-            tensors = self._wrapped(given(case))
+            tensors = self._leaves(case)
             raw = run(self.name, self._forward, tensors, case)
         first: list[tuple[dict[str, Any], Any]] = [(tensors, raw)]
 
@@ -73,9 +73,9 @@ class Tape:
                 if first:
                     leaves, out = first.pop()
                 else:
-                    leaves = self._wrapped(given(case))
+                    leaves = self._leaves(case)
                     out = run(self.name, self._forward, leaves, case)
-                total = self._total(out, as_array(upstream, "the upstream"))
+                total = run(f"the sum of {self.name}", self._total, out, as_array(upstream, "the upstream"))
                 run(f"{self.name}.{self._back}", getattr(total, self._back))
             return {n: self._read(n, leaves[n]) if differentiable(v) else None for n, v in case.primals.items()}
 
@@ -85,6 +85,10 @@ class Tape:
         places = slots(self._sig, list(tensors), list(case.constants), who=self.name)
         args, kwargs = arguments(self._sig, places, {**case.constants, **tensors})
         return self._fn(*args, **kwargs)
+
+    def _leaves(self, case: Case) -> dict[str, Any]:
+        leaves: dict[str, Any] = run("wrap", self._wrapped, given(case))
+        return leaves
 
     def _wrapped(self, primals: Mapping[str, Array]) -> dict[str, Any]:
         return {n: self._wrap(v) if differentiable(v) else v for n, v in primals.items()}
@@ -101,7 +105,7 @@ class Tape:
         if self._scalars:
             cells = np.asarray(raw, dtype=object)
             return np.array([float(getattr(c, self._data)) for c in cells.ravel()]).reshape(cells.shape)
-        value = getattr(raw, self._data, raw)
+        value = _plain(raw, self._data)
         return as_out(value if isinstance(value, np.ndarray) or is_tensor(value) else np.asarray(value), self.name)
 
     def _total(self, raw: Any, upstream: Array) -> Any:
@@ -119,9 +123,20 @@ class Tape:
             raise AdapterError(
                 f"the tensor of {name!r} has no attribute {self._grad!r} after {self._back}; say grad='...'"
             )
-        gradient = getattr(tensor, self._grad)
-        gradient = getattr(gradient, self._data, gradient) if not isinstance(gradient, np.ndarray) else gradient
+        gradient = _plain(getattr(tensor, self._grad), self._data)
         return None if gradient is None else as_array(gradient, f"the gradient of {name!r}")
+
+
+def _plain(tensor: Any, data: str) -> Any:
+    """The numbers of a tensor: itself, its attribute ``data``, or what its ``numpy()`` or ``to_numpy()`` returns."""
+    if tensor is None or isinstance(tensor, np.ndarray):
+        return tensor
+    value = getattr(tensor, data, tensor)
+    if not isinstance(value, (np.ndarray, float, int, np.generic)) and not is_tensor(value):
+        for thing, way in ((thing, way) for thing in (tensor, value) for way in ("numpy", "to_numpy")):
+            if callable(getattr(thing, way, None)):
+                return np.asarray(getattr(thing, way)())
+    return value
 
 
 def _weighted(out: Any, upstream: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gradverify as gv
 from gradverify import registry
 from gradverify.adapters._adapt import adapt
 from gradverify.adapters.process import Process
@@ -414,3 +415,44 @@ def test_an_upstream_that_only_a_conversion_rounds_is_left_alone(primals, method
     upstream = np.full_like(out, 1.001)
     pullback(upstream)
     np.testing.assert_array_equal(upstream, np.float32(1.001))
+
+
+class Boxed:
+    """A tensor that hands its numbers out by a method; ``data`` is something of its own."""
+
+    def __init__(self, values, back=None):
+        self.data, self._values, self._back, self.grad = object(), np.array(values, dtype=float), back, None
+
+    def to_numpy(self):
+        return self._values
+
+    def __mul__(self, other):
+        def back(g):
+            self.give(g * other._values)
+            other.give(g * self._values)
+
+        return Boxed(self._values * other._values, back)
+
+    def sum(self):
+        return Boxed(self._values.sum(), lambda g: self.give(np.broadcast_to(g, self._values.shape)))
+
+    def give(self, g):
+        self.grad = Boxed(g if self.grad is None else self.grad._values + g)
+        if self._back is not None:
+            self._back(g)
+
+    def backward(self):
+        self.give(np.ones(()))
+
+
+def test_an_engine_that_hands_its_numbers_out_by_a_method():
+    point = {"x": np.arange(1.0, 5.0), "y": np.arange(2.0, 6.0)}
+    assert gv.verify(gv.tape(lambda x, y: x * y, wrap=Boxed), point).verdict == "pass"
+
+
+def test_a_wrap_that_refuses_an_array_is_said_so():
+    def wrap(array):
+        raise AssertionError("only float32")
+
+    with pytest.raises(AdapterError, match="only float32"):
+        gv.verify(gv.tape(lambda x: x, wrap=wrap), {"x": np.ones(3)})
