@@ -15,8 +15,8 @@ from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
 from gradverify.inputs import to_bfloat16
 from gradverify.rounding import Spread, floor_of
-from gradverify.sampling import quiet, stored_eps
-from gradverify.tally import largest
+from gradverify.sampling import quiet
+from gradverify.tally import largest, stored_eps
 from gradverify.types import (
     Adapter,
     Array,

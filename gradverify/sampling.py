@@ -18,7 +18,7 @@ import numpy as np
 from gradverify import directions
 from gradverify.directions import Direction
 from gradverify.errors import AdapterError
-from gradverify.tally import norm
+from gradverify.tally import norm, stored_eps, through_float32
 from gradverify.types import Adapter, Array, Arrays, Case, Out, differentiable, leaves
 
 
@@ -91,13 +91,7 @@ KEPT = 64 << 20  #: bytes of a widened primal that are kept
 #: what a case has besides its primals
 PLAIN = tuple(f.name for f in fields(Case) if f.name != "primals")
 
-#: spacing of 1.0 in storage dtypes that an adapter may compute in whatever NumPy says of its arrays
-STORAGE_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
-
-
-def stored_eps(adapter: Adapter) -> float:
-    """Unit roundoff of the adapter's own storage dtype, 0 where it names none."""
-    return STORAGE_EPS.get(str(getattr(adapter, "dtype", None) or "").removeprefix("torch."), 0.0)
+BESIDE = 1 + 2.0**-9.5  #: factor of a point near the case
 
 
 class Forward:
@@ -125,6 +119,7 @@ class Forward:
         self._origin: Array | None = None
         self._out: Out | None = None
         self._widened = False
+        self._narrow: bool | None = None  #: float64 outputs that went through float32
         self._dtype: np.dtype[Any] | None = None
         self._typical: dict[str, float] = {}
         self._case: Case | None = None
@@ -209,7 +204,11 @@ class Forward:
         _ = self.origin
         kind: Any = self._dtype if self._dtype is not None and self._dtype.kind in "fc" else np.dtype(float)
         stored = 0.0 if self._widened else stored_eps(self.adapter)
-        return max(float(np.finfo(kind).eps), stored)
+        if self._narrow is None:
+            self._narrow = through_float32(
+                self.origin, lambda: self.vector({k: self.base[k] * BESIDE for k in self.names})
+            )
+        return max(float(np.finfo(np.float32 if self._narrow else kind).eps), stored)
 
     def cost(self) -> float:
         """Seconds per evaluation so far."""

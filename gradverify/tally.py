@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -218,3 +218,29 @@ def norm(vector: Array) -> float:
 
 def _is_complex(*arrays: Array) -> bool:
     return any(a.dtype.kind == "c" for a in arrays)
+
+
+def through_float32(value: Array, beside: Callable[[], Array]) -> bool:
+    """Whether float64 numbers went through float32: all of them are float32 ones, those at another point, too.
+
+    beside  the numbers there, asked for only then: whole and short numbers are float32 ones by chance
+    """
+
+    def narrow(v: Array) -> bool:
+        if v.dtype != float or not np.any(v):
+            return False
+        return all(bool(np.all(part == part.astype(np.float32))) for part in (v[:64], v))
+
+    if not narrow(value):
+        return False
+    other = beside()
+    return narrow(other) and not np.array_equal(other, np.round(other))
+
+
+#: spacing of 1.0 in storage dtypes that an adapter may compute in whatever NumPy says of its arrays
+STORAGE_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def stored_eps(adapter: object) -> float:
+    """Unit roundoff of the adapter's own storage dtype, 0 where it names none."""
+    return STORAGE_EPS.get(str(getattr(adapter, "dtype", None) or "").removeprefix("torch."), 0.0)

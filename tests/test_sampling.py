@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+import gradverify as gv
 from gradverify.errors import AdapterError
-from gradverify.sampling import Forward, flat, stored_eps, widened
+from gradverify.sampling import Forward, flat, widened
+from gradverify.tally import stored_eps
 from gradverify.types import Case
 
 
@@ -131,3 +133,22 @@ def test_the_storage_dtype_of_an_adapter_is_known_by_name(dtype, eps):
     adapter = OnlyForward(np.exp)
     adapter.dtype = dtype
     assert stored_eps(adapter) == eps
+
+
+def test_float64_numbers_that_went_through_float32_carry_its_rounding():
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    x[0, 0] = 1e-5
+
+    def squares(x):
+        return (100 + np.sum(x**2)).astype(np.float32).astype(float), x
+
+    for backward, verdict in ((lambda d, x: 2 * d * x, "pass"), (lambda d, x: 2.1 * d * x, "fail")):
+        assert gv.verify((squares, backward), {"x": x}, oracles=["finite-differences"]).verdict == verdict
+
+
+def test_whole_numbers_are_float32_by_chance_only():
+    x = np.arange(1.0, 5.0)
+    report = gv.verify((lambda x: (x**2, x), lambda d, x: 2 * d * x), {"x": x}, oracles=["finite-differences"])
+    value = next(f for f in report.findings if f.check == "pullback-matches-oracle")
+    assert report.verdict == "pass"
+    assert value.resolution < 1e-8

@@ -12,8 +12,8 @@ import numpy as np
 
 from gradverify.errors import Unsupported
 from gradverify.registry import oracle
-from gradverify.sampling import quiet, stored_eps, widened
-from gradverify.tally import largest
+from gradverify.sampling import quiet, widened
+from gradverify.tally import largest, stored_eps
 from gradverify.types import Adapter, Array, Case, Estimate, Out, differentiable, leaves, like
 
 TIGHTER = 1e-4  #: of the tolerance of an iteration, where it is to go on
