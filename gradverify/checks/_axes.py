@@ -147,7 +147,12 @@ def sized(case: Case, axes: Axes, length: int) -> Case:
 def _probabilities(array: Array, axis: int) -> bool:
     if array.dtype.kind not in "biuf" or array.shape[axis] < 2 or not array.size or np.any(array < 0):
         return False
-    return bool(np.allclose(array.sum(axis=axis), 1.0, rtol=1e-5, atol=0))
+
+    def whole(i: int) -> bool:
+        return bool(np.allclose(array.sum(axis=i), 1.0, rtol=1e-5, atol=0))
+
+    # where the last axis shares out one, another is that of the samples, which may have each class once
+    return whole(axis) and (axis % array.ndim == array.ndim - 1 or not whole(-1))
 
 
 def _summing_to_one(cut: Array, axis: int) -> Array:

@@ -191,3 +191,13 @@ def test_labels_that_sum_to_one_still_do_where_the_classes_are_fewer(labels, red
     report = gv.verify((forward, backward), {"z": z}, constants={"y": labels})
     assert report.verdict == "pass", str(report)
     assert any(f.check == "size-one-axes" and f.verdict == "pass" for f in report.findings)
+
+
+def test_samples_that_have_each_class_once_keep_their_labels():
+    def loss(z, t):
+        p = softmax(z)
+        return -np.sum(t * np.log(p)) / len(z), (p, t)
+
+    point, labels = {"z": np.random.default_rng(0).standard_normal((3, 3))}, np.eye(3)[[1, 0, 2]]
+    report = gv.verify((loss, lambda d, c: d * (c[0] - c[1]) / len(c[0])), point, constants={"t": labels})
+    assert report.verdict == "pass"
