@@ -227,3 +227,13 @@ def test_one_hot_labels_stay_one_hot_where_classes_are_cut():
     hot = np.eye(4)[[0, 3, 1, 1, 2]]
     backward = lambda u, c: {"z": u * (c[0] - c[1]) / len(c[1])}  # noqa: E731
     assert "fail" not in verdicts(backward, "size-one-axes", {"z": X}, loss, constants={"y": hot})
+
+
+def test_samples_that_have_each_class_once_are_judged_as_ever():
+    def loss(z, t):
+        p = softmax(z)
+        return -np.sum(t * np.log(p)) / len(z), (p, t)
+
+    point, labels = {"z": np.random.default_rng(0).standard_normal((3, 3))}, np.eye(3)[[1, 0, 2]]
+    report = gv.verify((loss, lambda d, c: d * (c[0] - c[1]) / len(c[0])), point, constants={"t": labels})
+    assert report.verdict == "pass"
