@@ -52,9 +52,10 @@ def subject(fn: F | None = None, /, *, name: str | None = None, **keywords: Any)
         )
 
     def mark(function: F) -> F:
-        inside, _, name = function.__qualname__.rpartition(".")
+        inside = function.__qualname__.rpartition(".")[0]
         if inside and not inside.endswith("<locals>"):
-            raise UsageError(f"@gv.subject marks functions of a module, and {inside}.{name} is in a class; move it out")
+            said = function.__qualname__
+            raise UsageError(f"@gv.subject marks functions of a module, and {said} is in a class; move it out")
         if not _takes_rng(function):
             raise UsageError(f"@gv.subject: {function.__name__} must take one argument, the random generator rng")
         setattr(function, MARK, {"name": name or function.__name__, "keywords": keywords})

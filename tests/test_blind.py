@@ -69,31 +69,23 @@ def once(x):
     return 2 * x, [x]
 
 
-def popped(u, cache):
-    cache.pop()
+def singular_at_zero(u, cache):
+    np.linalg.inv(np.abs(u).sum() * np.eye(2))
     return {"x": 2 * u}
 
 
-def refusing_zeros(u, cache):
-    if not np.any(u):
-        raise ValueError("nothing to do")
-    return {"x": 2 * u}
-
-
-def picky(u, cache):
-    if not u.flags.c_contiguous:
-        raise ValueError("not contiguous")
+def flattened_in_place(u, cache):
+    u.view().shape = (-1,)
     return {"x": 2 * u}
 
 
 @pytest.mark.parametrize(
     ("backward", "check", "causes"),
     [
-        (popped, "second-call-equal", ["stale-state"]),
-        (picky, "upstream-layouts", ["layout"]),
-        (refusing_zeros, "linear-in-upstream", []),
+        (flattened_in_place, "upstream-layouts", ["layout"]),
+        (singular_at_zero, "linear-in-upstream", []),
     ],
-    ids=["again", "layout", "zeros"],
+    ids=["layout", "zeros"],
 )
 def test_an_exception_is_given_a_cause_only_where_the_check_knows_one(backward, check, causes):
     report = gv.verify((once, backward), {"x": GENERIC["x"]}, checks=[check])
