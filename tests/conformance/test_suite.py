@@ -181,10 +181,16 @@ def test_a_target_that_cannot_be_imported_is_one_clear_line(suite):
     result.stderr.fnmatch_lines(["ERROR: gradverify: the target 'no_such_package:target' cannot be imported: *"])
 
 
-@pytest.mark.parametrize("backend", ["reference", "torch", "autograd", "jax"])
+FEW, ALL = "affine/4x3 or relu/at-0 or last-class or hidden-perm", "not nothing"
+
+
 @pytest.mark.parametrize(
-    "what",
-    ["affine/4x3 or relu/at-0 or last-class or hidden-perm", pytest.param("not nothing", marks=pytest.mark.slow)],
+    ("backend", "what"),
+    [
+        *[(backend, FEW) for backend in ("reference", "torch", "autograd")],
+        *[pytest.param(backend, ALL, marks=pytest.mark.slow) for backend in ("reference", "torch", "autograd")],
+        pytest.param("jax", FEW, marks=pytest.mark.slow),  # each op is compiled for each shape: all of it takes an hour
+    ],
 )
 def test_the_targets_that_come_with_gradverify_conform(suite, backend, what):
     if backend != "reference":
