@@ -14,6 +14,7 @@ from benchmarks.tools import Tool
 from benchmarks.works import Work
 
 ENOUGH = 0.15  #: seconds after which a measurement is not repeated
+LONG = 3.0  #: seconds from which a tool is asked once only; else the least of three
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -64,8 +65,8 @@ class Table:
             return self.add(part, work.name, tool, note=f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
         took = time.process_time() - start
         calls = work.calls[0]
-        if took < ENOUGH:
-            took = min(took, seconds(lambda: ask(work)))
+        if took < LONG:
+            took = min(took, *(seconds(lambda: ask(work)) for _ in range(2)))
         one = min(one, seconds(lambda: work.value(**work.primals)))
         more: dict[str, Any] = {}
         if memory:

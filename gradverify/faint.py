@@ -13,6 +13,7 @@ from gradverify.directions import blocks
 from gradverify.types import Array
 
 FAR = 32.0  #: times the measured roundings that a difference must exceed to be none of them
+MANY, FEW = 1 << 14, 1e-2  #: of so many entries such a part at least must be off: a row, a scale, not the few near zero
 OWN = 64.0  #: roundings of the entry itself that are always allowed
 
 
@@ -30,7 +31,9 @@ def doubtful(got: Array, want: Array, part: float, least: float) -> Array | None
         if off.any():
             found = np.zeros(g.size, bool) if found is None else found
             found[block] = off
-    return None if found is None else found.reshape(want.shape)
+    if found is None or (g.size > MANY and np.count_nonzero(found) < FEW * g.size):
+        return None  # of very many numbers of one size a few are always near zero
+    return found.reshape(want.shape)
 
 
 def narrowed(allowance: Array | float, which: Array, gap: Array, want: Array, rounding: Array, eps: float) -> Array:

@@ -58,7 +58,8 @@ def measure(c: Consultation) -> list[Measurement]:
 
 def _clear(m: Measurement) -> bool:
     """Whether the samples agree with each other far better than with the gradient: no noise does that."""
-    return abs(float(m.got) - float(m.want.value)) > CLEAR * float(m.want.error)
+    want = float(m.want.value)
+    return want != 0 and abs(float(m.got) - want) > CLEAR * float(m.want.error)
 
 
 def _along(c: Consultation, line: Line, of: str, *, few: bool = False, kinks: bool = False) -> Measurement:

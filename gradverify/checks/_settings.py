@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.checks._axes import PARAMETER, sized
+from gradverify.checks._axes import PARAMETER, sized, unguarded
 from gradverify.checks._modes import forward_of, optional, vars_of_object
 from gradverify.checks._neutral import neutral
 from gradverify.checks._special import special
@@ -105,7 +105,7 @@ def _larger(bench: Bench, case: Case) -> bool:
 
 def _last_class(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     """Labels without the last class hide an off-by-one in the number of classes."""
-    if getattr(bench.adapter, "framework", "numpy") not in ("numpy", "torch") or _unguarded(bench):
+    if getattr(bench.adapter, "framework", "numpy") not in ("numpy", "torch") or unguarded(bench):
         return
     arrays: dict[str, Any] = {**case.constants, **{k: v for k, v in case.primals.items() if not differentiable(v)}}
     for k, v in arrays.items():
@@ -134,12 +134,6 @@ def _settings(bench: Bench, case: Case) -> list[tuple[str, Any]]:
 
 def _within(case: Case) -> list[tuple[str, dict[str, Any]]]:
     return [(k, v) for k, v in case.constants.items() if isinstance(v, dict)]
-
-
-def _unguarded(bench: Bench) -> bool:
-    """Whether an index that is too large does more harm than to raise: on a GPU, in a program of another language."""
-    device = str(getattr(bench.adapter, "device", None) or "cpu")
-    return not device.startswith("cpu") or hasattr(bench.adapter, "_argv")
 
 
 def _one_hot(v: Array) -> bool:
@@ -204,7 +198,7 @@ def _free(bench: Bench, case: Case, name: str) -> Iterator[int]:
     ends the process.
     """
     others = [v for k, v in {**case.primals, **case.constants}.items() if k != name and isinstance(v, np.ndarray)]
-    taken = {n for v in others for n in v.shape} if _unguarded(bench) else set()
+    taken = {n for v in others for n in v.shape} if unguarded(bench) else set()
     shape = case.primals[name].shape
     return (i for i in range(min(1, len(shape) - 1), len(shape)) if shape[i] not in taken)
 

@@ -237,3 +237,24 @@ def test_samples_that_have_each_class_once_are_judged_as_ever():
     point, labels = {"z": np.random.default_rng(0).standard_normal((3, 3))}, np.eye(3)[[1, 0, 2]]
     report = gv.verify((loss, lambda d, c: d * (c[0] - c[1]) / len(c[0])), point, constants={"t": labels})
     assert report.verdict == "pass"
+
+
+def test_on_a_gpu_no_table_is_cut_that_integers_point_into(monkeypatch):
+    for module in ("_axes", "_settings"):
+        monkeypatch.setattr(f"gradverify.checks.{module}.unguarded", lambda bench: True)
+    outside = []
+
+    def rows(E, i):
+        if i.max() >= len(E):
+            outside.append(E.shape)
+        return E[np.minimum(i, len(E) - 1)], (E, i)
+
+    def back(u, cache):
+        E, i = cache
+        dE = np.zeros_like(E)
+        np.add.at(dE, i, u)
+        return {"E": dE}
+
+    point = {"E": np.random.default_rng(0).standard_normal((7, 4))}
+    assert gv.verify((rows, back), point, constants={"i": np.array([6, 0, 6, 2])}).verdict == "pass"
+    assert not outside

@@ -260,7 +260,7 @@ def test_a_layer_made_for_images_of_one_shape_is_not_asked_about_others():
 
 @pytest.mark.parametrize("on_a_gpu", [False, True])
 def test_on_a_gpu_no_array_is_handed_over_whose_shape_does_not_fit_the_others(monkeypatch, on_a_gpu):
-    monkeypatch.setattr("gradverify.checks._settings._unguarded", lambda bench: on_a_gpu)
+    monkeypatch.setattr("gradverify.checks._settings.unguarded", lambda bench: on_a_gpu)
     misfits = []
 
     def product(q, k):

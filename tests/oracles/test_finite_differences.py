@@ -159,3 +159,17 @@ def test_a_forward_that_writes_into_its_argument_does_not_reach_the_users_array(
     x = np.array([1.0, 0.5])
     verify(f, lambda u, x: u * np.exp(x), x, oracles=["finite-differences"])
     assert x.tolist() == [1.0, 0.5]
+
+
+def test_samples_that_are_rounded_to_one_number_are_no_zero_slope():
+    """The loss of a sure softmax is below one rounding of its logits: every sample is the same."""
+
+    def loss(z):
+        e = np.exp(z - z.max())
+        return -np.log(e[0] / e.sum())
+
+    z = np.array([0.0, -31.0, -33.0])
+    p = np.exp(z) / np.exp(z).sum()
+    got = p - np.array([1.0, 0.0, 0.0])
+    found = FiniteDifferences().against(forward(loss, z=z), "z", np.arange(3), got, accept=0.02 * np.abs(got))
+    assert np.all(np.abs(found.value - got) <= found.error)
