@@ -163,11 +163,11 @@ def jax_check() -> Tool:
 
         jax.config.update("jax_enable_x64", True)
         names = list(work.primals)
-        shape = np.shape(work.value(**work.primals))
+        out = np.asarray(work.value(**work.primals))
 
         @jax.custom_vjp
         def f(*arrays):
-            spec = jax.ShapeDtypeStruct(shape, np.float64)
+            spec = jax.ShapeDtypeStruct(out.shape, out.dtype)
             return jax.pure_callback(
                 lambda *a: work.value(**{n: np.asarray(v) for n, v in zip(names, a, strict=True)}), spec, *arrays
             )
