@@ -182,3 +182,4 @@ def _told(error: AdapterError) -> str:
 
 for _test in (test_target, test_lacking, test_case, test_precision, test_invariant):
     setattr(_test, "__test__", True)  # noqa: B010  # a test whatever the user's python_functions says
+del _test
