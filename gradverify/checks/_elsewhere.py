@@ -31,9 +31,7 @@ def may_be_judged(bench: Bench) -> None:
     if getattr(bench, "consultation", None) is None:
         raise Unsupported("the value of the gradient is not judged here")
     if "saturated" in bench.case.tags:
-        raise Unsupported(
-            "the point is saturated on purpose: at another size what is left may be rounding alone"
-        )
+        raise Unsupported("the point is saturated on purpose: at another size what is left may be rounding alone")
 
 
 def judged_elsewhere(bench: Bench, other: Any, words: str, **facts: Any) -> Iterator[Measurement]:
