@@ -21,9 +21,6 @@ def bench_of(bench: Bench, adapter: Adapter, case: Case) -> Any:
     return kind(adapter, case, **same)
 
 
-OWN = 16.0  #: roundings of the largest entry at the given point that are always allowed
-
-
 def may_be_judged(bench: Bench) -> None:
     """Raise Unsupported where the value at the given point was not asked for, or a surrogate stands for it."""
     if getattr(bench, "truth", bench.adapter) is not bench.adapter:
@@ -42,14 +39,11 @@ def judged_elsewhere(bench: Bench, other: Any, words: str, **facts: Any) -> Iter
     """
     if not all(np.all(np.isfinite(v)) for v in leaves(other.out).values()):
         raise Unsupported(f"the output is not finite {words}")
-    loose, given = _looseness(bench), bench.gradients()
+    loose = _looseness(bench)
     for m in other.settled():
-        # where a size leaves nothing but the least of a gradient, the rounding of its largest is no bug
-        own = given.get(str(m.facts.get("primal")))
-        least = OWN * bench.eps * largest(own) if own is not None and np.all(np.isfinite(own)) else 0.0
         size = max(m.scale, largest(m.want.value))
         why = m.why or f"the {m.of} is wrong {words}, where the one at the given point is right"
-        budget, more = np.maximum(m.rounding + loose * size, least), {**m.facts, **facts}
+        budget, more = m.rounding + loose * size, {**m.facts, **facts}
         moved = replace(m, of=f"{m.of} {words}", rounding=budget, why=why, facts=more, bench=other)
         if judge(moved).verdict is not Verdict.INCONCLUSIVE:
             yield moved
