@@ -101,9 +101,6 @@ def table(
     def z(f: Callable[..., Any]) -> Forward:
         return lambda p, c: f(p["z"], **c)
 
-    def x(f: Callable[[Any], Any]) -> Forward:
-        return lambda p, c: f(p["x"])
-
     def bce(p: Named, c: Named) -> Any:
         return reduced(act["softplus"](p["z"]) - c["y"] * p["z"], by(c))
 
@@ -134,6 +131,18 @@ def table(
         "rnn": rnn,
         "lstm": lstm,
         "attention": attention,
+        **rules(xp),
+    }
+    return ops
+
+
+def rules(xp: Any) -> dict[str, Forward]:
+    """The rules of the calculus, in operators and the ``exp`` and ``log`` of a namespace."""
+
+    def x(f: Callable[[Any], Any]) -> Forward:
+        return lambda p, c: f(p["x"])
+
+    return {
         "product": lambda p, _: p["p"] * p["q"],
         "power": lambda p, c: p["x"] ** c.get("n", 2),
         "constant": lambda p, c: c.get("c", 1.0) + 0 * p["x"],
@@ -146,4 +155,3 @@ def table(
         "multivariable_chain_rule": x(lambda v: v**2 * xp.exp(v)),
         "derivative_of_a_sum": x(lambda v: v + v**2 + v**3),
     }
-    return ops

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.conformance.target import Capabilities
+from gradverify.conformance.targets._namespace import rules
 from gradverify.errors import UsageError, need
 from gradverify.types import Array, Case, Gradients, Out, Pullback
 
@@ -153,9 +154,6 @@ def table(torch: Any) -> dict[str, Forward]:
     def z(f: Callable[..., Any]) -> Forward:
         return lambda p, c: f(p["z"], **c)
 
-    def x(f: Callable[[Any], Any]) -> Forward:
-        return lambda p, c: f(p["x"])
-
     ops: dict[str, Forward] = {
         **{name: z(f) for name, f in act.items()},
         "affine": lambda p, _: F.linear(p["A"], p["W"], p["b"]),
@@ -186,17 +184,7 @@ def table(torch: Any) -> dict[str, Forward]:
         "rnn": rnn,
         "lstm": lstm,
         "attention": lambda p, c: F.scaled_dot_product_attention(p["Q"], p["K"], p["V"], attn_mask=c.get("mask")),
-        "product": lambda p, _: p["p"] * p["q"],
-        "power": lambda p, c: p["x"] ** c.get("n", 2),
-        "constant": lambda p, c: c.get("c", 1.0) + 0 * p["x"],
-        "exponential": x(torch.exp),
-        "logarithm": x(torch.log),
-        "constant_multiple": x(lambda v: 7 * torch.exp(v)),
-        "sum_rule": x(lambda v: v**3 + torch.exp(v)),
-        "chain_rule": x(lambda v: (3 * v + 5) ** 2),
-        "extended_chain_rule": x(lambda v: torch.log(torch.exp(v**2))),
-        "multivariable_chain_rule": x(lambda v: v**2 * torch.exp(v)),
-        "derivative_of_a_sum": x(lambda v: v + v**2 + v**3),
+        **rules(torch),
     }
     return ops
 
