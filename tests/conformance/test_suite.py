@@ -86,7 +86,8 @@ def test_a_target_that_raises_is_an_error_shown_by_its_own_lines(suite, pytester
     result = suite(raising, "-k", "test_case and 3x4", "--gradverify-report=r.jsonl")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["mine: tanh raised ValueError: no kernel", "*backend_*", "error * subject"])
-    assert len(result.outlines) < 30
+    frames = [line for line in result.outlines if line.strip().startswith("File ")]
+    assert frames and all("backend_" in line for line in frames)
     assert "no kernel" in (pytester.path / "r.jsonl").read_text()
 
 
