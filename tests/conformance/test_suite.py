@@ -87,7 +87,8 @@ def test_a_target_that_raises_is_an_error_shown_by_its_own_lines(suite, pytester
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["mine: tanh raised ValueError: no kernel", "*backend_*", "error * subject"])
     frames = [line for line in result.outlines if line.strip().startswith("File ")]
-    assert frames and all("backend_" in line for line in frames)
+    assert frames
+    assert all("backend_" in line for line in frames)
     assert "no kernel" in (pytester.path / "r.jsonl").read_text()
 
 
