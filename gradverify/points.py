@@ -69,12 +69,18 @@ def moved(v: Array, rng: np.random.Generator) -> Array:
     return np.asarray(_kept_in_domain(v.astype(float), drawn), dtype=v.dtype)
 
 
+def are_shares(v: Array, axis: int = -1) -> bool:
+    """Whether the entries along an axis are shares of one: probabilities, a label of one hot entry.
+
+    To within what float32 sums are; it only decides where to look, and judges nothing.
+    """
+    return bool(np.all(v >= 0) and np.allclose(v.sum(axis=axis), 1.0, rtol=1e-5, atol=0))
+
+
 def _kept_in_domain(given: Array, drawn: Array) -> Array:
-    if given.ndim >= 1 and given.shape[-1] > 1 and np.all(given >= 0):
-        sums = given.sum(axis=-1, keepdims=True)
-        if np.allclose(sums, 1.0, rtol=1e-5, atol=0):  # probabilities; only decides where to look, judges nothing
-            result: Array = drawn / drawn.sum(axis=-1, keepdims=True)
-            return result
+    if given.ndim >= 1 and given.shape[-1] > 1 and are_shares(given):
+        result: Array = drawn / drawn.sum(axis=-1, keepdims=True)
+        return result
     square = given.ndim > 1 and given.shape[-2] == given.shape[-1]
     if square and np.array_equal(given, given.swapaxes(-1, -2)) and _positive(given):
         more = 0.1 * np.abs(np.diagonal(drawn, axis1=-2, axis2=-1))

@@ -244,3 +244,10 @@ STORAGE_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "f
 def stored_eps(adapter: object) -> float:
     """Unit roundoff of the adapter's own storage dtype, 0 where it names none."""
     return STORAGE_EPS.get(str(getattr(adapter, "dtype", None) or "").removeprefix("torch."), 0.0)
+
+
+def vanishing(eps: float) -> float:
+    """Numbers below this may be flushed to zero in the dtype of this unit roundoff: 16 of its smallest normal one."""
+    if 2.0**-11 < eps < 2.0**-9:
+        return 16.0 * float(np.finfo(np.float16).smallest_subnormal)
+    return 16.0 * float(np.finfo(np.float32 if eps > 1e-8 else np.float64).tiny)

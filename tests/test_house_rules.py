@@ -23,7 +23,7 @@ LAYERS = (
     ("types", "errors", "tracebacks"),
     ("directions", "stopping"),
     ("tally",),
-    ("judge", "options"),
+    ("judge", "options", "answers"),
     ("registry",),
     (
         "tracing",
@@ -38,13 +38,11 @@ LAYERS = (
         "waivers",
         "subjects",
         "draws",
-        "symmetric",
-        "faint",
     ),
     ("rounding", "tolerances"),
     ("coarse",),
     ("adapters", "oracles", "cases", "checks", "invariants", "mutants", "causes", "formats"),
-    ("search", "stacking"),
+    ("search", "stacking", "confirming", "explanations"),
     ("probes",),
     ("second_opinions",),
     ("consult",),
@@ -68,7 +66,6 @@ LISTS = ("adapters", "oracles", "cases", "checks", "invariants", "mutants", "cau
 #: Files of more than 300 lines, each with the reason why it is still one idea.
 LONG = {
     "gradverify/types.py": "the nouns, all in one place",
-    "gradverify/consult.py": "one gradient settled from beginning to end",
     "gradverify/tracing/allocation.py": "one rule per NumPy function that makes arrays",
     "gradverify/tracing/array.py": "one array type with every operator of the protocol",
     "gradverify/tracing/reductions.py": "one rule per NumPy reduction, a table in code",

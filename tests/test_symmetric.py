@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradverify as gv
-from gradverify.symmetric import is_symmetric, over_symmetric
+from gradverify.explanations.symmetric import is_symmetric, over_symmetric
 from gradverify.types import Estimate
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.errors import Unsupported
+from gradverify.points import are_shares
 from gradverify.sampling import evaluate, quiet
 from gradverify.types import Array, Bench, Case, Out, leaves
 
@@ -179,12 +180,8 @@ def _sums_to_one(array: Array, axis: int) -> bool:
 
     Where those along the last axis are, too, another axis is that of the samples.
     """
-
-    def along(i: int) -> bool:
-        return bool(np.allclose(array.sum(axis=i), 1.0, rtol=1e-5, atol=0))
-
     plain = array.dtype.kind in "fiub" and array.ndim >= 2 and array.shape[axis] > 1 and array.size > 0
-    return plain and bool(np.all(array >= 0)) and along(axis) and (axis % array.ndim == array.ndim - 1 or not along(-1))
+    return plain and are_shares(array, axis) and (axis % array.ndim == array.ndim - 1 or not are_shares(array))
 
 
 def _shared_out(new: Array, n: int, axis: int) -> Array:

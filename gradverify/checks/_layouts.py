@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gradverify.types import Array
+from gradverify.checks._tools import count
+from gradverify.errors import refusal
+from gradverify.types import Array, Measurement
 
 GAP = 1.0e3  #: what lies between the entries of a strided layout; finite, so that reading it is a wrong number
 
@@ -59,3 +61,16 @@ LAYOUTS: dict[str, Callable[[Array], Array | None]] = {
     "as a 0-d view": zero_d,
     "read-only": readonly,
 }
+
+
+def refused(error: Exception, what: str, words: str) -> Measurement | None:
+    """A note where code refuses a layout by a ``raise`` or ``assert`` of its own; None for any other error.
+
+    what  whose layout: "the upstream";  words  which: "with negative strides"
+    """
+    said = refusal(error, asserts=True)
+    if not said:
+        error.add_note(f"(with {what} {words}; contiguous copies of the same numbers work)")
+        return None
+    note = f"the implementation refuses {what} {words} ({said}): copy before the call"
+    return count(f"{what.removeprefix('the ')} {words}", 0, "", facts={"layout": words}, notes=(note,))

@@ -12,7 +12,6 @@ import numpy as np
 from gradverify.checks._axes import PARAMETER, sized, unguarded
 from gradverify.checks._modes import forward_of, optional, vars_of_object
 from gradverify.checks._neutral import neutral
-from gradverify.checks._special import special
 from gradverify.sampling import evaluate, quiet
 from gradverify.types import Array, Bench, Case, differentiable, leaves
 
@@ -31,21 +30,18 @@ def hidden(bench: Bench) -> Iterator[tuple[str, str, Case]]:
     case = replace(bench.case, upstream=None)
     tried: set[str] = set()
     given = {k for _, v in _within(case) for k in v} | set(case.constants)
-    for why, words, constants in special(case, dict(_settings(bench, case)), given):
-        name = next(iter(constants))
-        other = _with(case, constants)
-        asked_below = PENALTY.fullmatch(name) or STRIDE.fullmatch(name)
-        if not asked_below and _tells(bench, other) and _repeats(bench, other):
-            tried.add(name)
-            yield why, words, other
-    for why, words, constants in neutral(_settings(bench, case)):
-        other = _with(case, constants)
-        if not tried & set(constants) and _accepted(bench, other) and _repeats(bench, other):
-            yield why, words, other
+    for other in neutral(case, _settings(bench, case), given):
+        there = _with(case, {other.name: other.value})
+        asked_below = PENALTY.fullmatch(other.name) or STRIDE.fullmatch(other.name)
+        if other.name in tried or asked_below:
+            continue
+        if (_accepted if other.known else _tells)(bench, there) and _repeats(bench, there):
+            tried.add(other.name)
+            yield other.hides, other.words, there
     for maker in (_penalised, _strided, _reduced, _last_class, _longer_images, _longer_kernels):
-        for why, words, other in maker(bench, case):
-            if _accepted(bench, other):
-                yield why, words, other
+        for why, words, elsewhere in maker(bench, case):
+            if _accepted(bench, elsewhere):
+                yield why, words, elsewhere
 
 
 def _penalised(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:

@@ -10,9 +10,8 @@ from functools import partial
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._layouts import LAYOUTS
-from gradverify.checks._tools import compared, copied, count, equal, handed, snapshot
-from gradverify.errors import refusal
+from gradverify.checks._layouts import LAYOUTS, refused
+from gradverify.checks._tools import compared, copied, equal, handed, snapshot
 from gradverify.types import Array, Bench, Measurement, Run
 
 #: names of compiled functions that draw; those of NumPy are not seen, and draw in C order whatever the layout is
@@ -43,12 +42,11 @@ def primal_layouts(bench: Bench) -> Iterator[Measurement]:
                 continue  # a mask drawn in memory order (rand_like) is another mask: nothing to compare with
             gradients = snapshot(run.pullback(copied(bench.upstream)))
         except Exception as error:
-            if said := refusal(error, asserts=True):
-                note = f"it refuses primals that come {words} ({said}): copy them before the call"
-                yield count(f"primals {words}", 0, "", facts={"layout": words}, notes=(note,))
-                continue
-            error.add_note(f"(with the primals {words}; contiguous copies of the same numbers work)")
-            raise
+            note = refused(error, "the primals", words)
+            if note is None:
+                raise
+            yield note
+            continue
         yield from compared(
             bench, gradients, plain, f"primals {words}",
             f"depends on the layout of the primals: it is another one when the same numbers come {words}",

@@ -16,10 +16,11 @@ from gradverify.checks._kept import forgotten, kept
 from gradverify.checks._tools import copied, floats
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
+from gradverify.points import are_shares
 from gradverify.types import Array, Bench, Measurement, Verdict
 
 STEP = 0.1  #: of itself that an entry is moved by, at most
-TOLERANCE = 1e-5  #: to which rows count as probabilities or unit vectors: it decides where to look and judges nothing
+TOLERANCE = 1e-5  #: to which rows count as unit vectors: it decides where to look and judges nothing
 WORDS = "at a second point"
 
 
@@ -102,7 +103,7 @@ def _elsewhere(v: Array, rng: np.random.Generator, *, ordered: bool) -> Array:
 def _sizes(v: Array) -> Iterator[Any]:
     """The norms in which all rows are one: probabilities, unit vectors."""
     if v.ndim and v.shape[-1] > 1:
-        if np.all(v >= 0) and np.allclose(v.sum(axis=-1), 1.0, rtol=TOLERANCE, atol=0):
+        if are_shares(v):
             yield np.sum
         if np.allclose(np.linalg.norm(v, axis=-1), 1.0, rtol=TOLERANCE, atol=0):
             yield np.linalg.norm

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._layouts import LAYOUTS
-from gradverify.checks._tools import compared, copied, count, each, snapshot, traits
-from gradverify.errors import Unsupported, refusal
+from gradverify.checks._layouts import LAYOUTS, refused
+from gradverify.checks._tools import compared, copied, each, snapshot, traits
+from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves, like
 
 
@@ -47,12 +47,11 @@ def _layout(bench: Bench, upstream: Out, words: str, plain: Gradients, times: fl
     try:
         got = snapshot(bench.run().pullback(upstream))
     except Exception as error:
-        if said := refusal(error, asserts=True):
-            note = f"backward refuses an upstream that comes {words} ({said}): copy it before the call"
-            yield count(f"upstream {words}", 0, "", facts={"layout": words}, notes=(note,))
-            return
-        error.add_note(f"(with the upstream {words}; a contiguous copy of the same numbers works)")
-        raise
+        note = refused(error, "the upstream", words)
+        if note is None:
+            raise
+        yield note
+        return
     yield from compared(
         bench, got, plain, f"upstream {words}",
         f"depends on the layout of the upstream: it is another one when the same numbers come {words}",

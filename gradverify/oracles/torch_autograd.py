@@ -19,6 +19,7 @@ from gradverify.types import Adapter, Array, Case, Estimate, Out, differentiable
 
 #: rounding of an autodiff gradient, in units of eps times the largest entry of the tensor
 ROUNDINGS = 32.0
+CONVENTIONS = ("second", "zero", "split", "all")  #: at ties and kinks, after "first"
 
 
 @dataclass(frozen=True, kw_only=True)

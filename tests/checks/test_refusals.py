@@ -37,7 +37,7 @@ def test_a_layout_that_is_refused_in_words_is_noted(backward):
     verdict, rows = found(backward, "upstream-layouts")
     assert verdict == "pass"
     noted = [n for f in rows for n in f.notes]
-    assert any("Fortran" in n and "dout must be contiguous" in n and "copy it" in n for n in noted)
+    assert any("Fortran" in n and "dout must be contiguous" in n and "copy before" in n for n in noted)
 
 
 def test_a_layout_at_which_numpy_raises_is_a_fail():

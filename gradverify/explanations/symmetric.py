@@ -10,10 +10,25 @@ from dataclasses import replace
 
 import numpy as np
 
+from gradverify.answers import Answer
+from gradverify.explanations._difference import Difference
 from gradverify.types import Array, Estimate
 
 NOTE = "forward reads one triangle of {0}, which is symmetric: the gradient is the one for symmetric changes of {0}"
 ROUNDINGS = 64.0  #: of the largest entry, what is left of the symmetry of X X^T
+
+
+def explain(d: Difference) -> None:
+    """The gradient over symmetric matrices, where the implementation's is that one."""
+    matrix = d.asked.case.primals[d.name]
+    estimate = over_symmetric(matrix, d.answer.estimate)
+    if estimate is None:
+        return
+    notes = [*d.answer.notes, NOTE.format(d.name)]
+    candidate = Answer(estimate, d.answer.oracle, estimate.value, estimate.value, notes)
+    if not d.remains(candidate):
+        d.asked.symmetric.add(d.name)
+        d.answer = candidate
 
 
 def is_symmetric(matrix: Array) -> bool:

@@ -7,14 +7,39 @@ measured, and the oracle's; what these do not explain by far is no rounding.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gradverify.directions import blocks
+from gradverify.explanations._difference import Difference
+from gradverify.rounding import floor_of
+from gradverify.tally import largest
 from gradverify.types import Array
 
 FAR = 32.0  #: times the measured roundings that a difference must exceed to be none of them
 MANY, FEW = 1 << 14, 1e-2  #: of so many entries such a part at least must be off: a row, a scale, not the few near zero
 OWN = 64.0  #: roundings of the entry itself that are always allowed
+
+
+def explain(d: Difference) -> None:
+    """Where entries far below the largest are off, only as much as their own rounding is allowed."""
+    c, want = d.asked, d.answer.estimate.value
+    if c.autodiff is None or c.autodiff.kinks or c.autodiff.thresholds or not c.traced:
+        return
+    eps = c.eps[d.name]
+    which = doubtful(d.got, want, max(eps, c.forward.eps) ** 0.25, FAR * c.underflow(d.name))
+    if which is None or d.name in c.missing:
+        return
+    theirs, own = c.its_rounding.of(d.name), c.rounding(d.name)
+    floor = floor_of(eps) * largest(d.got)
+    if theirs is None or theirs.shape != want.shape or not np.any(own > floor):
+        return  # nothing was measured
+    narrow = narrowed(d.allowance, which, d.now(), want, np.maximum(own - floor, 0.0) + theirs, eps)
+    if np.any(narrow < d.allowance):
+        error = np.where(narrow < d.allowance, 0.0, d.answer.estimate.error)
+        d.answer = replace(d.answer, estimate=replace(d.answer.estimate, error=error))
+        d.allowance = narrow
 
 
 def doubtful(got: Array, want: Array, part: float, least: float) -> Array | None:
