@@ -244,7 +244,7 @@ class LiveBench:
         rng = rng_for(self.seed, case.name, "upstream")
         drawn = {k: rng.standard_normal(v.shape) for k, v in shapes.items()}
         # no entry near zero: an upstream of 0 asks nothing of its output
-        drawn = {k: np.asarray(np.sign(v) * (0.25 + np.abs(v)), dtype=_float(shapes[k])) for k, v in drawn.items()}
+        drawn = {k: np.asarray(np.copysign(0.25 + np.abs(v), v), dtype=_float(shapes[k])) for k, v in drawn.items()}
         if stored_eps(self.adapter) > 1e-3:
             drawn = {k: to_bfloat16(v) for k, v in drawn.items()}  # representable in every narrow dtype
         return like(self.out, drawn)

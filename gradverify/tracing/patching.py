@@ -138,7 +138,8 @@ def parts_of(item: Any, function: Any) -> Iterator[Any]:
     owner = item if isinstance(item, type) else type(item)
     if owner.__module__ != "builtins" and not is_inside(owner.__module__):
         for base in owner.__mro__[:-1]:
-            yield from (v for v in vars(base).values() if hasattr(v, "__globals__") or hasattr(v, "__func__"))
+            if belongs_to_a_user(base.__module__, None):  # an adapter holds the user's functions, it has none of them
+                yield from (v for v in vars(base).values() if hasattr(v, "__globals__") or hasattr(v, "__func__"))
         if not isinstance(item, type):
             yield from getattr(item, "__dict__", {}).values()
 
