@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradverify import registry
-from gradverify.checks._axes import said, widths
+from gradverify.checks._axes import said, sized, widths
+from gradverify.checks._cropped import cropped
 from gradverify.checks._resized import measured
 from gradverify.errors import Unsupported
-from gradverify.types import Bench, Measurement
+from gradverify.judge import judge
+from gradverify.types import Bench, Measurement, Verdict
 
 
 @registry.check("size-one-axes", catches=("unreduced-broadcast",), requires=("shape", "second-call-equal"))
@@ -17,7 +19,8 @@ def size_one_axes(bench: Bench) -> Iterator[Measurement]:
 
     Which axes may be resized together, the case says: ``attrs["axes"] = {"inputs": {"x": 1, "W": 1}}``. Else axes of
     one length are, where the forward follows them from one to one more than given; a length that an array has twice
-    tells nothing, and the widths of parameters on an object stay.
+    tells nothing, and the widths of parameters on an object stay. So do axes without which the forward takes a part
+    only of another primal that it takes whole as given (``np.fft.rfft(k, n=len(x))``): it was not made for that.
     Why: one filter, one hidden unit, one class: ``squeeze``, ``[:, None]`` and broadcasting all change meaning there.
     Right: ``keepdims=True`` and explicit axes. Wrong: ``delta.squeeze()``.
     """
@@ -27,9 +30,12 @@ def size_one_axes(bench: Bench) -> Iterator[Measurement]:
         if dict(axes) == dict(samples):
             continue
         try:
-            yield from measured(bench, axes, 1, f"one of {label}")
-            met += 1
+            found = list(measured(bench, axes, 1, f"one of {label}"))
         except Unsupported:
             continue
+        if any(judge(m).verdict is Verdict.FAIL for m in found) and cropped(bench, sized(bench.case, axes, 1), axes):
+            continue
+        met += 1
+        yield from found
     if not met:
         raise Unsupported("no axis that may have length one is known: say attrs={'axes': {'inputs': {'x': 1, 'W': 1}}}")

@@ -258,3 +258,21 @@ def test_on_a_gpu_no_table_is_cut_that_integers_point_into(monkeypatch):
     point = {"E": np.random.default_rng(0).standard_normal((7, 4))}
     assert gv.verify((rows, back), point, constants={"i": np.array([6, 0, 6, 2])}).verdict == "pass"
     assert not outside
+
+
+def circular(x, k):
+    n = x.shape[-1]
+    return np.fft.irfft(np.fft.rfft(x) * np.fft.rfft(k, n=n), n=n), (x, k)
+
+
+def circular_back(u, cache):
+    x, k = cache
+    n, over = x.shape[-1], np.fft.rfft(u)
+    correlated = np.fft.irfft(over * np.conj(np.fft.rfft(x)), n=n).sum(axis=0)
+    return {"x": np.fft.irfft(over * np.conj(np.fft.rfft(k, n=n)), n=n), "k": correlated[: len(k)]}
+
+
+def test_an_axis_without_which_another_primal_is_cropped_keeps_its_length():
+    rng = np.random.default_rng(0)
+    primals = {"x": rng.standard_normal((3, 9)), "k": rng.standard_normal(4)}
+    assert "fail" not in verdicts(circular_back, "size-one-axes", primals, circular)
