@@ -43,6 +43,17 @@ def test_causes_are_named_once_the_most_confident_first():
     assert report(*rows).causes == ["sign", "scale"]
 
 
+def test_what_only_another_length_shows_is_named_after_what_the_given_point_shows():
+    def cause(name, confidence):
+        return type(failing().causes[0])(name=name, evidence="seen", confidence=confidence)
+
+    rows = [
+        failing(of="W", facts={"length": 1}, causes=(cause("nan-at-edge", 0.9),)),
+        failing(of="W", causes=(cause("scale", 0.5),)),
+    ]
+    assert report(*rows).causes == ["scale", "nan-at-edge"]
+
+
 def test_the_first_line_of_a_pass_says_how_many_gradients_and_how_well():
     rows = [finding(), finding(of="b", resolution=3e-9), finding(check="shape", oracle="", resolution=None)]
     assert str(report(*rows)).splitlines()[0] == "pass: 2 gradients right to 3.0e-09 (3 checks judged, 0.03 s)"

@@ -49,12 +49,17 @@ def nothing_judged(findings: Sequence[Finding]) -> bool:
 
 
 def causes_of(findings: Iterable[Finding]) -> list[Cause]:
-    """The causes of all findings, the most confident first, one per name."""
-    best: dict[str, Cause] = {}
-    for cause in (c for f in findings for c in f.causes):
-        if cause.name not in best or cause.confidence > best[cause.name].confidence:
-            best[cause.name] = cause
-    return sorted(best.values(), key=lambda c: -c.confidence)
+    """The causes of all findings, the most confident first, one per name.
+
+    What only another length of an axis shows (a batch of one) comes after what the given point shows.
+    """
+    best: dict[str, tuple[bool, float, Cause]] = {}
+    for f in findings:
+        for cause in f.causes:
+            rank = ("length" in f.facts, -cause.confidence, cause)
+            if cause.name not in best or rank[:2] < best[cause.name][:2]:
+                best[cause.name] = rank
+    return [cause for *_, cause in sorted(best.values(), key=lambda rank: rank[:2])]
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
