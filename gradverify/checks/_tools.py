@@ -90,13 +90,31 @@ def largest(values: Any) -> float:
     return float(size.max()) if size.size else 0.0
 
 
-def spread_allowed(bench: Bench, name: str, *gradients: Array) -> float:
+def spread_allowed(bench: Bench, name: str, *gradients: Array, gap: float = np.inf) -> float:
     """How far two right computations of the gradient of ``name`` may lie apart, absolute.
 
     Twice the measured rounding of its worst entry (another layout means another order of summation), and eight
     roundings of the largest number: the same for every entry, and never larger for a larger array.
+    gap  how far they do lie apart: what the eight roundings explain is not measured
     """
-    return 2 * largest(bench.rounding(name)) + 8 * bench.eps * max([largest(g) for g in gradients], default=0.0)
+    always = 8 * bench.eps * max([largest(g) for g in gradients], default=0.0)
+    return always + rounding_behind(bench, name, gap, always)
+
+
+def rounding_behind(bench: Bench, name: str, gap: float, always: float) -> float:
+    """Twice the measured rounding of the worst entry of a gradient, absolute.
+
+    0 where a difference of ``gap`` is within what is ``always`` allowed: measuring costs several backward passes.
+    """
+    return 0.0 if gap <= always else 2 * largest(bench.rounding(name))
+
+
+def gap_between(a: Array | None, b: Array | None) -> float:
+    """The largest finite difference of two gradients; infinite where they cannot be compared."""
+    if a is None or b is None or np.shape(a) != np.shape(b):
+        return np.inf
+    with np.errstate(invalid="ignore"):
+        return largest(np.subtract(a, b))
 
 
 def compared(
@@ -131,7 +149,8 @@ def compared(
         same = ~np.isfinite(x) & ~np.isfinite(y)  # a pole stays a pole; "finite" has the say about it
         x[same] = y[same] = 0
         if not np.all(same):
-            allowed = bound[name] if bound is not None else times * spread_allowed(bench, name, x, y)
+            gap = largest(x - y) / times
+            allowed = bound[name] if bound is not None else times * spread_allowed(bench, name, x, y, gap=gap)
             yield Measurement(of=of, got=x, want=exact(y), rounding=allowed, scale=largest(y), why=sentence, facts=told,
                               notes=notes(name))  # fmt: skip
 

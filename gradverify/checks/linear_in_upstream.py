@@ -7,7 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._tools import combined, compared, copied, drawn_like, each, largest, snapshot, traits
+from gradverify.checks._tools import (
+    combined,
+    compared,
+    copied,
+    drawn_like,
+    each,
+    gap_between,
+    largest,
+    rounding_behind,
+    snapshot,
+    traits,
+)
 from gradverify.errors import Unsupported
 from gradverify.tolerances import tolerance_of
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves
@@ -49,7 +60,10 @@ def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
         bound=dict.fromkeys(zeros, 0.0), facts={"upstream": "zero"},
     )  # fmt: skip
     want = {k: _sum(a, at_u[k], b, at_v.get(k)) for k in at_u}
-    bound = {k: _bound(bench, k, (a, g), (b, at_v.get(k))) for k, g in at_u.items() if g is not None}
+    bound = {
+        k: _bound(bench, k, gap_between(joint.get(k), want[k]), (a, g), (b, at_v.get(k)))
+        for k, g in at_u.items() if g is not None
+    }  # fmt: skip
     bound = _iterated(bench, u, joint, want, bound)
     yield from compared(
         bench, joint, want, "upstream a u + b v", "is not linear in the upstream",
@@ -75,7 +89,8 @@ def _of_any_size(bench: Bench, u: Out, at_u: Gradients) -> Iterator[Measurement]
     got, want = {k: _over(huge.get(k), -c) for k in at_u}, {k: _over(tiny.get(k), 1 / c) for k in at_u}
     beyond = float(np.finfo(kind).tiny) / bench.eps * c  # what has underflowed
     bound = {
-        k: _bound(bench, k, (1.0, g), (1.0, got[k])) + beyond + ABSOLUTE * bench.eps * c * max(1.0, largest(g))
+        k: _bound(bench, k, gap_between(got[k], g), (1.0, g), (1.0, got[k]))
+        + beyond + ABSOLUTE * bench.eps * c * max(1.0, largest(g))
         for k, g in want.items() if g is not None
     }  # fmt: skip
     if _off(got, want, bound) and _stops_at(bench, u):
@@ -92,10 +107,10 @@ def _over(gradient: Array | None, factor: float) -> Array | None:
         return None if gradient is None else np.asarray(gradient / factor)
 
 
-def _bound(bench: Bench, name: str, *terms: tuple[float, Array | None]) -> float:
-    """Rounding of both sides: each pullback carries its own, scaled as it is scaled in the sum."""
-    own = 2 * largest(bench.rounding(name)) * (1 + sum(abs(a) for a, _ in terms))
-    return own + 8 * bench.eps * sum(abs(a) * largest(0.0 if g is None else g) for a, g in terms)
+def _bound(bench: Bench, name: str, gap: float, *terms: tuple[float, Array | None]) -> float:
+    """Rounding of both sides, which are ``gap`` apart: each pullback carries its own, scaled as it is in the sum."""
+    always = 8 * bench.eps * sum(abs(a) * largest(0.0 if g is None else g) for a, g in terms)
+    return always + rounding_behind(bench, name, gap, always) * (1 + sum(abs(a) for a, _ in terms))
 
 
 def _iterated(bench: Bench, u: Out, got: Gradients, want: Gradients, bound: dict[str, float]) -> dict[str, float]:
