@@ -12,6 +12,7 @@ import numpy as np
 from gradverify import runner
 from gradverify.adapters._adapt import adapt
 from gradverify.adapters._bind import hint
+from gradverify.adapters._containers import unpacked
 from gradverify.adapters._padded import Padded
 from gradverify.adapters._seeds import kept
 from gradverify.errors import AdapterError, UsageError
@@ -44,7 +45,8 @@ def verify(
 
     subject    two functions ``(forward, backward)``; an object with forward/backward; a function returning
                ``(loss, gradients)``; a ``torch.autograd.Function``; a ``torch.nn.Module``; an Adapter
-    primals    name -> array (or torch tensor) to differentiate; parameters found on an object are added
+    primals    name -> array (or torch tensor) to differentiate, or a dict or list of such for a function that takes
+               one; parameters found on an object are added
     constants  name -> anything handed to the forward unchanged: labels, masks, settings
     upstream   the cotangent, shaped like the output; drawn at random if absent
     wrt        judge the gradients of these primals only
@@ -60,7 +62,10 @@ def verify(
     Returns a Report. Raises UsageError for a call that does not fit, AdapterError for a subject that cannot be driven.
     """
     start = time.perf_counter()
-    given = arrays_of({} if primals is None else primals, dtype)
+    primals, containers = unpacked({} if primals is None else primals, constants or {}, subject)
+    if containers is not None:
+        subject, wrt = containers.subject(subject), containers.arrays_of(wrt)
+    given = arrays_of(primals, dtype)
     fixed = plain_constants({} if constants is None else constants, dtype, given)
     adapter: Adapter = adapt(subject, primals or given, constants=fixed, device=device, dtype=dtype)
     found = _parameters(adapter, given, fixed, dtype)

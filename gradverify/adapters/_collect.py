@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -113,6 +114,8 @@ def of_inputs(plan: Plan, work: Any, result: Any, inputs: Arrays, methods: Metho
         return assign(result, inputs, methods.backward)
     if isinstance(result, (tuple, list)) and plan.parameters and not _numbers(result):
         values = list(flatten(result))
+        if values and all(_is_one_of(v, _kept(plan, work)) for v in values):
+            return nothing  # those of the parameters, which are left on the object too
         n = len(inputs) if len(values[:first]) >= len(inputs) else len(floats)
         if first is not None and first < n:
             return nothing
@@ -122,6 +125,21 @@ def of_inputs(plan: Plan, work: Any, result: Any, inputs: Arrays, methods: Metho
         if not fits:  # a network's backward may return anything: the loss, a delta
             return nothing
     return assign(result, inputs, methods.backward, methods.order)
+
+
+def _kept(plan: Plan, work: Any) -> list[Any]:
+    """The gradients that are left on the object."""
+    found = []
+    for path in (path for p in plan.parameters if p.source == "attribute" for path in p.gradient):
+        with contextlib.suppress(KeyError, IndexError, AttributeError, TypeError):
+            found.append(get(work, path))
+    return found
+
+
+def _is_one_of(value: Any, gradients: Sequence[Any]) -> bool:
+    return any(value is g for g in gradients) or (
+        isinstance(value, np.ndarray) and bool(value.any()) and any(np.array_equal(value, g) for g in gradients)
+    )
 
 
 def without_place(plan: Plan, trial: Trial, fed: Arrays, methods: Methods) -> frozenset[str]:

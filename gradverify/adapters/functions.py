@@ -21,6 +21,7 @@ from typing import Any
 from gradverify import registry
 from gradverify.adapters._arrays import as_out, check_primals, given
 from gradverify.adapters._bind import Signature, aliases_of, arguments, is_target, run, signature, slots, who_is
+from gradverify.adapters._containers import Containers
 from gradverify.adapters._ctx import is_ctx_function, two_functions
 from gradverify.adapters._gradients import assign, scaled
 from gradverify.adapters._outputs import MISSING, by_parameter, split
@@ -98,21 +99,19 @@ class Functions:
         parts = two_functions(subject) if is_ctx_function(subject) else subject
         return cls(*parts, **options) if isinstance(parts, (tuple, list)) else cls(parts, **options)
 
+    def over_arrays(self, containers: Containers) -> Functions:
+        """The same over arrays, where primals are containers of arrays."""
+        back = self._backward
+        return Functions(containers.forward(self._forward), containers.backward(back), of=self._of, name=self.name)
+
     def prepare(self, primals: Arrays, constants: Mapping[str, Any]) -> None:
         """Try whether a backward of one argument is an elementwise derivative, of the input or of the output."""
         names = self._bsig.names
         floats = [n for n, v in primals.items() if v.dtype.kind == "f"]
         one = len(self._bsig.required or names) == 1 and not self._bsig.opaque
         named = bool(names) and names[0] in self._fsig.names and not self._flag  # z and z: it says what it takes
-        if (
-            self.tensors is not None
-            or self._tried
-            or self._of
-            or named
-            or not one
-            or len(primals) != 1
-            or len(floats) != 1
-        ):
+        known = self.tensors is not None or self._tried or bool(self._of) or named
+        if known or not one or len(primals) != 1 or len(floats) != 1:
             return
         if not self._elementwise and UPSTREAM.match(names[0]) and not PRIME.search(who_is(self._backward)):
             return

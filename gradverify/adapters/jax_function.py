@@ -10,6 +10,7 @@ import numpy as np
 from gradverify import registry
 from gradverify.adapters._arrays import as_out, given
 from gradverify.adapters._bind import arguments, run, signature, slots, who_is
+from gradverify.adapters._containers import Containers
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, Unsupported, UsageError, need
@@ -46,6 +47,10 @@ class JaxFunction:
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> JaxFunction:
         return cls(subject, **options)
+
+    def over_arrays(self, containers: Containers) -> JaxFunction:
+        """The same over arrays, where primals are containers of arrays."""
+        return JaxFunction(containers.forward(self._fn), name=self.name)
 
     def call(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         """The function on foreign arrays, as they are."""

@@ -11,6 +11,7 @@ from gradverify import registry
 from gradverify.adapters import _torch as between
 from gradverify.adapters._arrays import given, is_tensor, tensor_array
 from gradverify.adapters._bind import arguments, run, signature, slots
+from gradverify.adapters._containers import Containers
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, Unsupported, UsageError
@@ -65,6 +66,15 @@ class TorchModule:
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> TorchModule:
         return cls(subject, **options)
+
+    def over_arrays(self, containers: Containers) -> TorchModule:
+        """A callable over tensors, where primals are containers of tensors. Raises UsageError for a module."""
+        if self._module is not None:
+            raise containers.refusal(self.name)
+        return TorchModule(
+            containers.forward(self._fn), device=self.device, dtype=self._dtype,
+            own_functions=self._own_functions, name=self.name,
+        )  # fmt: skip
 
     @property
     def _own(self) -> dict[str, Any]:

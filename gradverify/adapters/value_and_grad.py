@@ -10,6 +10,7 @@ import numpy as np
 from gradverify import registry
 from gradverify.adapters._arrays import as_array, as_out, describe, given, is_module, shape_of
 from gradverify.adapters._bind import arguments, run, signature, slots, who_is
+from gradverify.adapters._containers import Containers
 from gradverify.adapters._forgotten import beside
 from gradverify.adapters._gradients import assign, fits, scaled, spelled
 from gradverify.adapters._object_loss import LossObject
@@ -54,6 +55,10 @@ class ValueAndGrad:
     @classmethod
     def adapt(cls, subject: Any, **options: Any) -> ValueAndGrad:
         return cls(subject, **options)
+
+    def over_arrays(self, containers: Containers) -> ValueAndGrad:
+        """The same over arrays, where primals are containers of arrays."""
+        return ValueAndGrad(containers.loss_and_gradients(self._fn), name=self.name)
 
     def parameters(self) -> dict[str, Array]:
         """The arrays on the object that the loss gives gradients for; known after ``prepare``."""

@@ -60,6 +60,32 @@ def test_a_returned_mapping_wins_over_what_is_left_on_layers_inside(agree, x, t)
     assert adapter.unfed == {"x"}
 
 
+class Returning:
+    """Two layers that leave their gradients on the object and return the same arrays; none for the input."""
+
+    def __init__(self):
+        self.w1, self.w2 = weights(4, 6), weights(6, 3)
+
+    def forward(self, X):
+        self.h = np.tanh(X @ self.w1)
+        return self.h @ self.w2
+
+    def loss(self, X, y):
+        self.out = self.forward(X)
+        return 0.5 * np.mean((self.out - y) ** 2)
+
+    def backward(self, X, y):
+        d = (self.out - y) / y.size
+        self.dw2 = self.h.T @ d
+        self.dw1 = X.T @ ((d @ self.w2.T) * (1 - self.h**2))
+        return self.dw1, self.dw2
+
+
+def test_returned_arrays_that_are_left_on_the_object_are_no_gradient_of_the_input(agree, x, t):
+    adapter = agree(Returning(), {"X": x}, {"y": t}, without=("X",), expect={"X", "w1", "w2"})
+    assert adapter.unfed == {"X"}
+
+
 def test_a_network_is_driven_with_its_data_as_constants(agree, x, t):
     agree(Regularised(), {}, {"x": x, "t": t}, expect={"W1"})
 
