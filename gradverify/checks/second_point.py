@@ -14,6 +14,7 @@ from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judg
 from gradverify.checks._glance import glance
 from gradverify.checks._kept import forgotten, kept
 from gradverify.checks._tools import copied, floats
+from gradverify.checks._used_object import on_the_used_object
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
 from gradverify.points import are_shares
@@ -35,7 +36,7 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
 
     Samples in another order, every entry moved by up to a tenth: signs, zeros, sorted arrays, whole numbers, rows of
     probabilities, unit vectors and matrices with a structure stay what they are. A point that the forward or the
-    backward refuses is left alone.
+    backward refuses is left alone. An object that has been at the first point says there what a fresh one says.
     Why: a slope or mask remembered by shape, by ``id``, in a default argument or an ``lru_cache`` is that of the first
     point for ever. All calls at the first point agree with it.
     Right: the cache that forward returns. Wrong: ``if x.shape not in masks: masks[x.shape] = x > 0``.
@@ -58,6 +59,7 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
     met = glance(bench, other.case, other.upstream, gradients, WORDS)
     if met is not None:
         yield met
+        yield from on_the_used_object(bench, other.case, WORDS)
         return
     rows = list(judged_elsewhere(bench, other, WORDS, point="second"))
     wrong = any(judge(m).verdict is Verdict.FAIL for m in rows)
@@ -65,6 +67,8 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
     for m in rows:
         why = f"{m.why}: it is right once {memory} is emptied" if memory else m.why
         yield replace(m, why=why, facts={**m.facts, **({"memory": memory} if memory else {})})
+    if not wrong:
+        yield from on_the_used_object(bench, other.case, WORDS)
 
 
 def _culprit(bench: Bench, other: Any, rows: list[Measurement]) -> str:
