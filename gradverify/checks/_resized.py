@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from gradverify.checks._axes import Axes, sized
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
+from gradverify.checks._fixed import for_given_lengths
 from gradverify.checks._glance import glance
 from gradverify.checks._tools import copied, count, drawn_like, floats, largest, shape_measured
 from gradverify.errors import AdapterError, Unsupported
@@ -32,10 +33,38 @@ def run_resized(bench: Bench, case: Case) -> tuple[Out, Out, Gradients]:
 def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Measurement]:
     """Shape, finiteness and value of every gradient at the resized case; zeros for what an empty batch never meets.
 
-    Raises Unsupported where there is nothing to cut, or the forward refuses what is left.
+    Raises Unsupported where there is nothing to cut, the forward refuses what is left, or the code is for one length.
     """
     _check(bench.case, axes, length)
     case = sized(bench.case, axes, length)
+    yield from unless_fixed(bench, case, lambda: _measured(bench, case, axes, length, words), words)
+
+
+def unless_fixed(
+    bench: Bench, case: Case, measure: Callable[[], Iterator[Measurement]], words: str
+) -> Iterator[Measurement]:
+    """What ``measure`` yields at a resized case. Raises Unsupported where it fails, and the code has the length in it.
+
+    Whatever ``measure`` raises is raised otherwise.
+    """
+    found: list[Measurement] = []
+    raised: AdapterError | None = None
+    try:
+        found = list(measure())
+    except Unsupported:
+        raise
+    except AdapterError as error:
+        raised = error
+    failed = [m for m in found if judge(m).verdict is Verdict.FAIL]
+    loudly = raised is not None or any("shape" in m.of for m in failed)
+    if (failed or loudly) and (numbers := for_given_lengths(bench, case, measure, literals=loudly)):
+        raise Unsupported(f"the code is written for one length ({numbers}): {words} it need not be right")
+    if raised is not None:
+        raise raised
+    yield from found
+
+
+def _measured(bench: Bench, case: Case, axes: Axes, length: int, words: str) -> Iterator[Measurement]:
     try:
         out, upstream, gradients = run_resized(bench, case)
     except Unsupported:
