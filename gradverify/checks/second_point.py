@@ -17,7 +17,7 @@ from gradverify.checks._tools import copied, floats
 from gradverify.checks._used_object import on_the_used_object
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
-from gradverify.points import are_shares
+from gradverify.points import are_shares, is_symmetric
 from gradverify.types import Array, Bench, Measurement, Verdict
 
 STEP = 0.1  #: of itself that an entry is moved by, at most
@@ -94,7 +94,7 @@ def _elsewhere(v: Array, rng: np.random.Generator, *, ordered: bool) -> Array:
         return v  # masks, counts and one-hot rows stay
     wide = v.astype(float)
     together = float(rng.uniform(1 - STEP, 1 + STEP))
-    if v.ndim > 1 and v.shape[-2] == v.shape[-1] > 1 and _structured(wide):
+    if v.ndim > 1 and v.shape[-2] == v.shape[-1] > 1 and _structured(v):
         return v if _orthogonal(wide) else together * wide
     if any(_sorted(wide, axis) for axis in range(v.ndim)):
         return together * wide
@@ -130,7 +130,7 @@ def _rolled(v: Array) -> Array:
 def _structured(matrices: Array) -> bool:
     """Symmetric, triangular or orthogonal, all of a stack: a rotation, a covariance, a factor."""
     triangular = not np.any(np.triu(matrices, 1)) or not np.any(np.tril(matrices, -1))
-    return bool(triangular or np.array_equal(matrices, matrices.swapaxes(-1, -2)) or _orthogonal(matrices))
+    return bool(triangular or is_symmetric(matrices) or _orthogonal(matrices))
 
 
 def _orthogonal(matrices: Array) -> bool:

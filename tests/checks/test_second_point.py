@@ -232,3 +232,11 @@ class Rnn:
 
 def test_an_object_whose_output_has_a_memory_is_not_asked_for_its_gradient_twice():
     assert gv.verify(Rnn(), {"x": X[0]}).verdict == "pass"
+
+
+def test_a_matrix_that_is_symmetric_to_within_rounding_stays_so():
+    q = np.linalg.qr(RNG.standard_normal((4, 4)))[0]
+    a = q @ np.diag([1.0, 1.5, 2.0, 3.0]) @ q.T
+    assert not np.array_equal(a, a.T)
+    moved = _elsewhere(a, np.random.default_rng(0), ordered=False)
+    assert np.allclose(moved, moved.T, rtol=0, atol=1e-15 * 8)
