@@ -13,7 +13,7 @@ from gradverify import registry
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
 from gradverify.checks._glance import glance
 from gradverify.checks._kept import forgotten, kept
-from gradverify.checks._tools import copied, floats
+from gradverify.checks._tools import copied, floats, largest
 from gradverify.checks._used_object import on_the_used_object
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
@@ -22,6 +22,7 @@ from gradverify.types import Array, Bench, Measurement, Verdict
 
 STEP = 0.1  #: of itself that an entry is moved by, at most
 TOLERANCE = 1e-5  #: to which rows count as unit vectors: it decides where to look and judges nothing
+DROWNED = 0.3  #: of a gradient, from which its own rounding leaves nothing of it to judge
 WORDS = "at a second point"
 
 
@@ -61,7 +62,8 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
         yield met
         yield from on_the_used_object(bench, other.case, WORDS)
         return
-    rows = list(judged_elsewhere(bench, other, WORDS, point="second"))
+    vague = _drowned(bench)
+    rows = [m for m in judged_elsewhere(bench, other, WORDS, point="second") if m.facts.get("primal") not in vague]
     wrong = any(judge(m).verdict is Verdict.FAIL for m in rows)
     memory = _culprit(bench, other, rows) if wrong else ""
     for m in rows:
@@ -69,6 +71,11 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
         yield replace(m, why=why, facts={**m.facts, **({"memory": memory} if memory else {})})
     if not wrong:
         yield from on_the_used_object(bench, other.case, WORDS)
+
+
+def _drowned(bench: Bench) -> set[object]:
+    """The primals whose gradient is as large as its own rounding at the given point: near it, it is no better known."""
+    return {m.facts.get("primal") for m in bench.settled() if largest(m.rounding) > DROWNED * largest(m.want.value) > 0}
 
 
 def _culprit(bench: Bench, other: Any, rows: list[Measurement]) -> str:
