@@ -30,14 +30,15 @@ def run_resized(bench: Bench, case: Case) -> tuple[Out, Out, Gradients]:
         return run.out, upstream, dict(run.pullback(copied(upstream)))
 
 
-def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Measurement]:
+def measured(bench: Bench, axes: Axes, length: int, words: str, *, poles: bool = False) -> Iterator[Measurement]:
     """Shape, finiteness and value of every gradient at the resized case; zeros for what an empty batch never meets.
 
+    poles  what the chain rule itself has no number for (``arccos`` of a cosine that is one) need not be finite
     Raises Unsupported where there is nothing to cut, the forward refuses what is left, or the code is for one length.
     """
     _check(bench.case, axes, length)
     case = sized(bench.case, axes, length)
-    yield from unless_fixed(bench, case, lambda: _measured(bench, case, axes, length, words), words)
+    yield from unless_fixed(bench, case, lambda: _measured(bench, case, axes, length, words, poles), words)
 
 
 def unless_fixed(
@@ -64,7 +65,7 @@ def unless_fixed(
     yield from found
 
 
-def _measured(bench: Bench, case: Case, axes: Axes, length: int, words: str) -> Iterator[Measurement]:
+def _measured(bench: Bench, case: Case, axes: Axes, length: int, words: str, poles: bool) -> Iterator[Measurement]:
     try:
         out, upstream, gradients = run_resized(bench, case)
     except Unsupported:
@@ -88,7 +89,7 @@ def _measured(bench: Bench, case: Case, axes: Axes, length: int, words: str) -> 
             continue
         bad = ~np.isfinite(g)
         if np.any(bad) and got == primal.shape:
-            bad &= _exists(bench, case, upstream, name, np.asarray(g))
+            bad &= _exists(bench, case, upstream, name, np.asarray(g), poles=poles)
         yield count(
             f"{name}: finite with {words}",
             int(np.sum(bad)),
@@ -142,8 +143,11 @@ def _check(case: Case, axes: Axes, length: int) -> None:
         raise Unsupported(f"it has length {min(np.shape(arrays[k])[a] for k, a in axes.items())} already")
 
 
-def _exists(bench: Bench, case: Case, upstream: Out, name: str, gradient: Array) -> Array:
-    """Where an oracle knows the derivative: at a pole there is none, and infinity is no bug. Unasked, NaN always is."""
+def _exists(bench: Bench, case: Case, upstream: Out, name: str, gradient: Array, *, poles: bool) -> Array:
+    """Where an oracle knows the derivative: at a pole there is none, and infinity is no bug. Unasked, NaN always is.
+
+    poles  an autodiff that does not know it is enough
+    """
     nowhere = np.zeros(case.primals[name].shape, dtype=bool)
     try:
         other = bench_of(bench, bench.adapter, replace(case, upstream=upstream))
@@ -151,6 +155,9 @@ def _exists(bench: Bench, case: Case, upstream: Out, name: str, gradient: Array)
             settled = other.settled() if hasattr(other, "settled") else ()
         for m in settled:
             if m.facts.get("primal") == name and m.want.value.shape == nowhere.shape:
+                traced = other.consultation.autodiff if poles else None
+                if traced is not None and np.shape(traced.gradients[name].value) == nowhere.shape:
+                    return np.asarray(np.isfinite(traced.gradients[name].value))
                 return np.asarray(np.isfinite(m.want.value) & np.isfinite(m.want.error))
     except AdapterError:
         pass

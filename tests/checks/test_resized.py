@@ -356,3 +356,23 @@ def test_what_the_code_held_it_holds_afterwards():
     before = literal_backward.__code__
     gv.verify((literal_forward, literal_backward), {"x": X, "W": W.T.copy()})
     assert literal_backward.__code__ is before
+
+
+def test_an_angle_between_vectors_of_one_entry_has_no_gradient_by_the_chain_rule():
+    def angles(x, W):
+        u, v = x / np.linalg.norm(x, axis=1, keepdims=True), W / np.linalg.norm(W, axis=1, keepdims=True)
+        return np.arccos(u @ v.T), (x, W)
+
+    def angles_back(d, cache):
+        x, W = cache
+        n, m = np.linalg.norm(x, axis=1, keepdims=True), np.linalg.norm(W, axis=1, keepdims=True)
+        u, v = x / n, W / m
+        with np.errstate(all="ignore"):
+            dc = -d / np.sqrt(1 - (u @ v.T) ** 2)
+            du, dv = dc @ v, dc.T @ u
+            return {
+                "x": (du - u * (du * u).sum(1, keepdims=True)) / n,
+                "W": (dv - v * (dv * v).sum(1, keepdims=True)) / m,
+            }
+
+    assert verdicts(angles_back, "size-one-axes", {"x": X[:4, :3], "W": W[:2, :3]}, angles) <= {"pass", "skipped"}
