@@ -154,7 +154,7 @@ class LiveBench:
         """Gradients of a fresh run at another case with the same upstream."""
         return self.run(case).pullback(_writable(case.upstream if case.upstream is not None else self.upstream))
 
-    def rounding(self, name: str, gap: Array | None = None, *, near: Array | None = None) -> Array:
+    def rounding(self, name: str, gap: Array | None = None, *, near: Array | None = None, wild: bool = False) -> Array:
         """Measured absolute rounding of the gradient of primal ``name`` (same shape); see ``rounding.Spread``."""
         if self._rounding is None:
             got = self.gradients()
@@ -173,7 +173,7 @@ class LiveBench:
             return np.zeros(shape)  # zeros in place of None: nothing is rounded
         if gap is not None and gap.shape != np.shape(np.asarray(self.gradients()[name])):
             gap = None
-        measured = self._rounding.allowance(name, gap, near=near) * self.coarser()
+        measured = self._rounding.allowance(name, gap, near=near, wild=wild) * self.coarser()
         if self.coarser() > WORTH_A_NOTE:  # the kernels of the backward may be coarser still than the forward's own
             measured = np.maximum(measured, floor_of(TENSOR_CORES) * largest(np.asarray(self.gradients()[name])))
         return (

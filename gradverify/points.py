@@ -13,6 +13,8 @@ import numpy as np
 
 from gradverify.types import Array, Case, differentiable, leaves
 
+SYMMETRIC = 64  #: roundings of the largest entry, what is left of the symmetry of X X^T
+
 
 def cannot_tell(case: Case) -> list[str]:
     """Why a bug could hide at this point, one sentence each; empty for a generic point."""
@@ -66,7 +68,7 @@ def moved(v: Array, rng: np.random.Generator) -> Array:
     typical = float(np.sqrt(np.mean(np.square(v, dtype=float)))) or 0.5
     signs = np.ones(v.shape) if np.any(v) and np.all(v >= 0) else rng.choice([-1.0, 1.0], v.shape)
     drawn = np.where(v != 0, v * rng.uniform(0.6, 1.4, v.shape), signs * typical * rng.uniform(0.2, 1.0, v.shape))
-    return np.asarray(_kept_in_domain(v.astype(float), drawn), dtype=v.dtype)
+    return np.asarray(_kept_in_domain(v, drawn), dtype=v.dtype)
 
 
 def are_shares(v: Array, axis: int = -1) -> bool:
@@ -77,12 +79,20 @@ def are_shares(v: Array, axis: int = -1) -> bool:
     return bool(np.all(v >= 0) and np.allclose(v.sum(axis=axis), 1.0, rtol=1e-5, atol=0))
 
 
+def is_symmetric(matrices: Array) -> bool:
+    """Square and equal to the transpose, to within the rounding of a product; for stacks of matrices, too."""
+    if matrices.ndim < 2 or matrices.shape[-1] != matrices.shape[-2] or matrices.shape[-1] < 2:
+        return False
+    size = float(np.max(np.abs(matrices), initial=0.0))
+    within = SYMMETRIC * float(np.finfo(matrices.dtype).eps) * size
+    return bool(np.max(np.abs(matrices - np.swapaxes(matrices, -1, -2)), initial=0.0) <= within)
+
+
 def _kept_in_domain(given: Array, drawn: Array) -> Array:
     if given.ndim >= 1 and given.shape[-1] > 1 and are_shares(given):
         result: Array = drawn / drawn.sum(axis=-1, keepdims=True)
         return result
-    square = given.ndim > 1 and given.shape[-2] == given.shape[-1]
-    if square and np.array_equal(given, given.swapaxes(-1, -2)) and _positive(given):
+    if is_symmetric(given) and _positive(given):
         more = 0.1 * np.abs(np.diagonal(drawn, axis1=-2, axis2=-1))
         return np.asarray(given + more[..., None] * np.eye(given.shape[-1]))
     return drawn

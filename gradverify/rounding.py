@@ -159,12 +159,15 @@ class Spread:
         self._base: Gradients | None = None
         self._known: dict[str, Array] = {}
 
-    def allowance(self, name: str, gap: Array | None = None, *, near: Array | None = None) -> Array:
+    def allowance(self, name: str, gap: Array | None = None, *, near: Array | None = None, wild: bool = False) -> Array:
         """Absolute allowance for the rounding of a gradient, per entry.
 
         gap   differences that it is to explain: where one run shows that it explains them by no means, one run is all
         near  the same: where they are a little more than is allowed, more runs are made
+        wild  entries that jump are allowed what they jump by, too
         """
+        if wild:
+            return np.asarray(COVER * self._small[name] + self._seen(name)[2])
         if self._left and gap is not None:
             if len(self._left) == RUNS + LARGE_RUNS:
                 self._run()

@@ -100,6 +100,14 @@ def test_a_covariance_stays_symmetric_and_positive_definite():
     assert np.all(np.linalg.eigvalsh(new) > 0)
 
 
+def test_a_covariance_that_is_symmetric_to_within_rounding_stays_positive_definite():
+    q = np.linalg.qr(RNG.standard_normal((4, 4)))[0]
+    a = q @ np.diag([0.01, 1.0, 2.0, 3.0]) @ q.T
+    new = moved(a).primals["x"]
+    assert not np.array_equal(a, a.T)
+    assert np.all(np.linalg.eigvalsh((new + new.T) / 2) > 0)
+
+
 def test_the_identity_becomes_a_matrix_that_is_not_symmetric():
     new = moved(np.eye(4)).primals["x"]
     assert not np.array_equal(new, new.T)

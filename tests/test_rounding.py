@@ -265,3 +265,39 @@ def test_numbers_that_backward_draws_are_no_rounding(size, seed):
     report = gv.verify((lambda x: (np.sin(x), x), backward), {"x": np.random.default_rng(seed).standard_normal((4, 3))})
     assert report.verdict == "fail"
     assert {f.check for f in report.findings if f.verdict == "fail"} >= {"pullback-matches-oracle", "deterministic"}
+
+
+def eigenvectors(sign):
+    def forward(A):
+        w, V = np.linalg.eigh((A + A.T) / 2)
+        return V**2, (w, V)
+
+    def backward(u, cache):
+        w, V = cache
+        apart = w[None] - w[:, None]
+        np.fill_diagonal(apart, np.inf)
+        with np.errstate(divide="ignore"):
+            g = V @ ((V.T @ (2 * V * u)) / (sign * apart)) @ V.T
+        return (g + g.T) / 2
+
+    return forward, backward
+
+
+def with_gap(gap):
+    q = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0]
+    return {"A": (q @ np.diag([1.0, 1.0 + gap, 2.0, 3.0]) @ q.T).astype(np.float32)}
+
+
+def test_what_no_digit_is_left_of_in_float32_is_inconclusive_where_float64_is_right():
+    report = gv.verify(eigenvectors(1), with_gap(1e-8))
+    assert report.verdict == "inconclusive"
+    assert "is right in float64" in str(report)
+
+
+def test_what_is_wrong_in_float64_too_fails_however_little_float32_says():
+    assert gv.verify(eigenvectors(-1), with_gap(1e-8)).verdict == "fail"
+
+
+def test_what_float32_can_tell_it_tells():
+    assert gv.verify(eigenvectors(1), with_gap(0.3)).verdict == "pass"
+    assert gv.verify(eigenvectors(-1), with_gap(0.3)).verdict == "fail"

@@ -31,7 +31,7 @@ def stale_state(m: Measurement, ev: Evidence) -> Cause | None:
             suggestion=SUGGESTION,
             confidence=0.98,
         )
-    if ev.check not in CHECKS:
+    if ev.check not in CHECKS and not m.facts.get("used"):
         return None
     if ev.check == "raises-with-forward":
         return Cause(

@@ -1,4 +1,4 @@
-"""What the user's functions keep between calls, and what they say once they have forgotten it."""
+"""The user's functions, what they keep between calls, and what they say once they have forgotten it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def kept(adapter: object) -> dict[str, Any]:
     return found
 
 
+def functions(adapter: object) -> list[FunctionType]:
+    """The user's own functions, those that they call by name too."""
+    met: list[Any] = []
+    for _ in _reached(list(vars(adapter).values()) if hasattr(adapter, "__dict__") else [], met):
+        pass
+    return [x for x in met if isinstance(x, FunctionType) and not _foreign(x)]
+
+
 @contextlib.contextmanager
 def forgotten(container: Any) -> Iterator[None]:
     """Inside, the container is empty; afterwards it holds what it held (an ``lru_cache`` fills itself again)."""
@@ -43,14 +51,19 @@ def forgotten(container: Any) -> Iterator[None]:
         container.update(before) if isinstance(container, dict) else container.extend(before)
 
 
-def _reached(held: list[Any]) -> Iterator[tuple[str, Any]]:
-    """(name, container) of everything that functions, classes and objects of the user's can reach by name."""
+def _reached(held: list[Any], met: list[Any] | None = None) -> Iterator[tuple[str, Any]]:
+    """(name, container) of everything that functions, classes and objects of the user's can reach by name.
+
+    met  is given everything that was looked at
+    """
     queue, seen = deque(held), set[int]()
     while queue and len(seen) < OBJECTS:
         x = _itself(queue.popleft())
         if id(x) in seen:
             continue
         seen.add(id(x))
+        if met is not None:
+            met.append(x)
         if hasattr(x, "cache_info") and hasattr(x, "__wrapped__"):
             yield x.__name__, x
             queue.append(x.__wrapped__)
@@ -73,13 +86,12 @@ def _named(held: Any) -> list[tuple[str, Any]]:
     if isinstance(held, FunctionType):
         return _of_function(held)
     kind = held if isinstance(held, type) else type(held)
+    obj = vars(held).get("obj") if hasattr(held, "__dict__") and not isinstance(held, type) else None
+    inside = [("obj", obj)] if obj is not None else []  # the template of a layer
     if _foreign(kind):
-        return []
+        return inside
     members = [(k, v) for c in kind.__mro__ if not _foreign(c) for k, v in vars(c).items()]
-    if isinstance(held, type):
-        return members
-    obj = getattr(held, "obj", None)  # the template of a layer
-    return [*members, *([("obj", obj)] if obj is not None else [])]
+    return [*members, *inside]
 
 
 def _of_function(f: FunctionType) -> list[tuple[str, Any]]:

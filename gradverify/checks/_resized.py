@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from gradverify.checks._axes import Axes, sized
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
+from gradverify.checks._fixed import for_given_lengths
 from gradverify.checks._glance import glance
 from gradverify.checks._tools import copied, count, drawn_like, floats, largest, shape_measured
 from gradverify.errors import AdapterError, Unsupported
@@ -29,13 +30,42 @@ def run_resized(bench: Bench, case: Case) -> tuple[Out, Out, Gradients]:
         return run.out, upstream, dict(run.pullback(copied(upstream)))
 
 
-def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Measurement]:
+def measured(bench: Bench, axes: Axes, length: int, words: str, *, poles: bool = False) -> Iterator[Measurement]:
     """Shape, finiteness and value of every gradient at the resized case; zeros for what an empty batch never meets.
 
-    Raises Unsupported where there is nothing to cut, or the forward refuses what is left.
+    poles  what the chain rule itself has no number for (``arccos`` of a cosine that is one) need not be finite
+    Raises Unsupported where there is nothing to cut, the forward refuses what is left, or the code is for one length.
     """
     _check(bench.case, axes, length)
     case = sized(bench.case, axes, length)
+    yield from unless_fixed(bench, case, lambda: _measured(bench, case, axes, length, words, poles), words)
+
+
+def unless_fixed(
+    bench: Bench, case: Case, measure: Callable[[], Iterator[Measurement]], words: str
+) -> Iterator[Measurement]:
+    """What ``measure`` yields at a resized case. Raises Unsupported where it fails, and the code has the length in it.
+
+    Whatever ``measure`` raises is raised otherwise.
+    """
+    found: list[Measurement] = []
+    raised: AdapterError | None = None
+    try:
+        found = list(measure())
+    except Unsupported:
+        raise
+    except AdapterError as error:
+        raised = error
+    failed = [m for m in found if judge(m).verdict is Verdict.FAIL]
+    loudly = raised is not None or any("shape" in m.of for m in failed)
+    if (failed or loudly) and (numbers := for_given_lengths(bench, case, measure, literals=loudly)):
+        raise Unsupported(f"the code is written for one length ({numbers}): {words} it need not be right")
+    if raised is not None:
+        raise raised
+    yield from found
+
+
+def _measured(bench: Bench, case: Case, axes: Axes, length: int, words: str, poles: bool) -> Iterator[Measurement]:
     try:
         out, upstream, gradients = run_resized(bench, case)
     except Unsupported:
@@ -59,7 +89,7 @@ def measured(bench: Bench, axes: Axes, length: int, words: str) -> Iterator[Meas
             continue
         bad = ~np.isfinite(g)
         if np.any(bad) and got == primal.shape:
-            bad &= _exists(bench, case, upstream, name, np.asarray(g))
+            bad &= _exists(bench, case, upstream, name, np.asarray(g), poles=poles)
         yield count(
             f"{name}: finite with {words}",
             int(np.sum(bad)),
@@ -113,8 +143,11 @@ def _check(case: Case, axes: Axes, length: int) -> None:
         raise Unsupported(f"it has length {min(np.shape(arrays[k])[a] for k, a in axes.items())} already")
 
 
-def _exists(bench: Bench, case: Case, upstream: Out, name: str, gradient: Array) -> Array:
-    """Where an oracle knows the derivative: at a pole there is none, and infinity is no bug. Unasked, NaN always is."""
+def _exists(bench: Bench, case: Case, upstream: Out, name: str, gradient: Array, *, poles: bool) -> Array:
+    """Where an oracle knows the derivative: at a pole there is none, and infinity is no bug. Unasked, NaN always is.
+
+    poles  an autodiff that does not know it is enough
+    """
     nowhere = np.zeros(case.primals[name].shape, dtype=bool)
     try:
         other = bench_of(bench, bench.adapter, replace(case, upstream=upstream))
@@ -122,6 +155,9 @@ def _exists(bench: Bench, case: Case, upstream: Out, name: str, gradient: Array)
             settled = other.settled() if hasattr(other, "settled") else ()
         for m in settled:
             if m.facts.get("primal") == name and m.want.value.shape == nowhere.shape:
+                traced = other.consultation.autodiff if poles else None
+                if traced is not None and np.shape(traced.gradients[name].value) == nowhere.shape:
+                    return np.asarray(np.isfinite(traced.gradients[name].value))
                 return np.asarray(np.isfinite(m.want.value) & np.isfinite(m.want.error))
     except AdapterError:
         pass

@@ -10,10 +10,11 @@ import numpy as np
 from gradverify import registry
 from gradverify.checks._axes import sized, telling
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
+from gradverify.checks._resized import unless_fixed
 from gradverify.checks._tools import floats, shape_measured
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.points import moved
-from gradverify.types import Bench, Measurement
+from gradverify.types import Bench, Case, Measurement
 
 
 @registry.check(
@@ -38,6 +39,11 @@ def larger_batch(bench: Bench) -> Iterator[Measurement]:
     case = sized(bench.case, axes, length)
     case = case.at({k: moved(v, bench.rng) for k, v in floats(case.primals).items() if k in axes})
     words = f"with a batch of {length} ({', '.join(axes)})"
+    for m in unless_fixed(bench, case, lambda: _there(bench, case, length, words), words):
+        yield replace(m, notes=(*m.notes, note))
+
+
+def _there(bench: Bench, case: Case, length: int, words: str) -> Iterator[Measurement]:
     try:
         other = bench_of(bench, bench.adapter, replace(case, upstream=None))
         gradients = other.gradients()
@@ -51,8 +57,7 @@ def larger_batch(bench: Bench) -> Iterator[Measurement]:
             yield shape_measured(
                 f"{name}: shape {words}", np.shape(g), primal.shape,
                 f"{words} the gradient of {name} has shape {np.shape(g)}, {name} has {primal.shape}",
-                facts={"primal": name, "length": length}, notes=(note,),
+                facts={"primal": name, "length": length},
             )  # fmt: skip
     if fits:
-        for m in judged_elsewhere(bench, other, words, length=length):
-            yield replace(m, notes=(*m.notes, note))
+        yield from judged_elsewhere(bench, other, words, length=length)

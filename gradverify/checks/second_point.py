@@ -13,14 +13,16 @@ from gradverify import registry
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
 from gradverify.checks._glance import glance
 from gradverify.checks._kept import forgotten, kept
-from gradverify.checks._tools import copied, floats
+from gradverify.checks._tools import copied, floats, largest
+from gradverify.checks._used_object import on_the_used_object
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
-from gradverify.points import are_shares
+from gradverify.points import are_shares, is_symmetric
 from gradverify.types import Array, Bench, Measurement, Verdict
 
 STEP = 0.1  #: of itself that an entry is moved by, at most
 TOLERANCE = 1e-5  #: to which rows count as unit vectors: it decides where to look and judges nothing
+DROWNED = 0.3  #: of a gradient, from which its own rounding leaves nothing of it to judge
 WORDS = "at a second point"
 
 
@@ -35,7 +37,7 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
 
     Samples in another order, every entry moved by up to a tenth: signs, zeros, sorted arrays, whole numbers, rows of
     probabilities, unit vectors and matrices with a structure stay what they are. A point that the forward or the
-    backward refuses is left alone.
+    backward refuses is left alone. An object that has been at the first point says there what a fresh one says.
     Why: a slope or mask remembered by shape, by ``id``, in a default argument or an ``lru_cache`` is that of the first
     point for ever. All calls at the first point agree with it.
     Right: the cache that forward returns. Wrong: ``if x.shape not in masks: masks[x.shape] = x > 0``.
@@ -58,13 +60,22 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
     met = glance(bench, other.case, other.upstream, gradients, WORDS)
     if met is not None:
         yield met
+        yield from on_the_used_object(bench, other.case, WORDS)
         return
-    rows = list(judged_elsewhere(bench, other, WORDS, point="second"))
+    vague = _drowned(bench)
+    rows = [m for m in judged_elsewhere(bench, other, WORDS, point="second") if m.facts.get("primal") not in vague]
     wrong = any(judge(m).verdict is Verdict.FAIL for m in rows)
     memory = _culprit(bench, other, rows) if wrong else ""
     for m in rows:
         why = f"{m.why}: it is right once {memory} is emptied" if memory else m.why
         yield replace(m, why=why, facts={**m.facts, **({"memory": memory} if memory else {})})
+    if not wrong:
+        yield from on_the_used_object(bench, other.case, WORDS)
+
+
+def _drowned(bench: Bench) -> set[object]:
+    """The primals whose gradient is as large as its own rounding at the given point: near it, it is no better known."""
+    return {m.facts.get("primal") for m in bench.settled() if largest(m.rounding) > DROWNED * largest(m.want.value) > 0}
 
 
 def _culprit(bench: Bench, other: Any, rows: list[Measurement]) -> str:
@@ -90,7 +101,7 @@ def _elsewhere(v: Array, rng: np.random.Generator, *, ordered: bool) -> Array:
         return v  # masks, counts and one-hot rows stay
     wide = v.astype(float)
     together = float(rng.uniform(1 - STEP, 1 + STEP))
-    if v.ndim > 1 and v.shape[-2] == v.shape[-1] > 1 and _structured(wide):
+    if v.ndim > 1 and v.shape[-2] == v.shape[-1] > 1 and _structured(v):
         return v if _orthogonal(wide) else together * wide
     if any(_sorted(wide, axis) for axis in range(v.ndim)):
         return together * wide
@@ -126,7 +137,7 @@ def _rolled(v: Array) -> Array:
 def _structured(matrices: Array) -> bool:
     """Symmetric, triangular or orthogonal, all of a stack: a rotation, a covariance, a factor."""
     triangular = not np.any(np.triu(matrices, 1)) or not np.any(np.tril(matrices, -1))
-    return bool(triangular or np.array_equal(matrices, matrices.swapaxes(-1, -2)) or _orthogonal(matrices))
+    return bool(triangular or is_symmetric(matrices) or _orthogonal(matrices))
 
 
 def _orthogonal(matrices: Array) -> bool:

@@ -30,7 +30,7 @@ def size_one_axes(bench: Bench) -> Iterator[Measurement]:
         if dict(axes) == dict(samples):
             continue
         try:
-            found = list(measured(bench, axes, 1, f"one of {label}"))
+            found = list(measured(bench, axes, 1, f"one of {label}", poles=True))
         except Unsupported:
             continue
         if any(judge(m).verdict is Verdict.FAIL for m in found) and cropped(bench, sized(bench.case, axes, 1), axes):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from gradverify import registry
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
 from gradverify.checks._glance import glance
+from gradverify.checks._resized import unless_fixed
 from gradverify.checks._settings import hidden
 from gradverify.checks._tools import floats, shape_measured
 from gradverify.errors import AdapterError, Unsupported
@@ -40,7 +42,7 @@ def telling_settings(bench: Bench) -> Iterator[Measurement]:
     met = 0
     for why, words, case in hidden(bench):
         try:
-            for m in _there(bench, case, words):
+            for m in unless_fixed(bench, case, partial(_there, bench, case, words), words):
                 met += 1
                 note = f"drawn beside the given setting, which cannot tell: {why}"
                 yield replace(m, notes=(*m.notes, note))

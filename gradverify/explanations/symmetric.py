@@ -12,10 +12,10 @@ import numpy as np
 
 from gradverify.answers import Answer
 from gradverify.explanations._difference import Difference
+from gradverify.points import is_symmetric
 from gradverify.types import Array, Estimate
 
 NOTE = "forward reads one triangle of {0}, which is symmetric: the gradient is the one for symmetric changes of {0}"
-ROUNDINGS = 64.0  #: of the largest entry, what is left of the symmetry of X X^T
 
 
 def explain(d: Difference) -> None:
@@ -29,15 +29,6 @@ def explain(d: Difference) -> None:
     if not d.remains(candidate):
         d.asked.symmetric.add(d.name)
         d.answer = candidate
-
-
-def is_symmetric(matrix: Array) -> bool:
-    """Square and equal to its transpose, for stacks of matrices, too."""
-    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] < 2:
-        return False
-    size = float(np.max(np.abs(matrix), initial=0.0))
-    within = ROUNDINGS * float(np.finfo(matrix.dtype).eps) * size
-    return bool(np.max(np.abs(matrix - np.swapaxes(matrix, -1, -2)), initial=0.0) <= within)
 
 
 def over_symmetric(matrix: Array, derivative: Estimate) -> Estimate | None:

@@ -276,3 +276,103 @@ def test_an_axis_without_which_another_primal_is_cropped_keeps_its_length():
     rng = np.random.default_rng(0)
     primals = {"x": rng.standard_normal((3, 9)), "k": rng.standard_normal(4)}
     assert "fail" not in verdicts(circular_back, "size-one-axes", primals, circular)
+
+
+def written_for(n, m):
+    """A forward that takes any length, a backward for one."""
+
+    def forward(x, b):
+        return np.cumsum(np.tanh(x), axis=1) + b, x
+
+    def backward(u, x):
+        g, running = np.zeros((n, m)), np.zeros(n)
+        for t in reversed(range(m)):
+            running = running + u[:, t]
+            g[:, t] = running * (1 - np.tanh(x[:, t]) ** 2)
+        return {"x": g, "b": u.sum(axis=0)}
+
+    return forward, backward
+
+
+def literal_forward(x, W):
+    return np.tanh(x) @ W, (x, W)
+
+
+def literal_backward(u, cache):
+    x, W = cache
+    return {"x": (u @ W.T).reshape(5, 4) * (1 - np.tanh(x) ** 2), "W": np.tanh(x).T @ u}
+
+
+class Sized:
+    def __init__(self, n):
+        self.n, self.W = n, W.T.copy()
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+
+    def backward(self, u):
+        self.dW = self.x.reshape(self.n, -1).T @ u.reshape(self.n, -1)
+        return (u @ self.W.T).reshape(self.n, -1)
+
+
+RESIZED = {"batch-one", "size-one-axes", "larger-batch", "telling-settings"}
+
+
+@pytest.mark.parametrize(
+    ("subject", "primals"),
+    [
+        (written_for(5, 4), {"x": X, "b": X[0]}),
+        (written_for(5, 5), {"x": np.c_[X, X[:, 0]], "b": X[:, 0]}),
+        ((literal_forward, literal_backward), {"x": X, "W": W.T.copy()}),
+        (Sized(5), {"x": X}),
+    ],
+    ids=["closure", "square", "literal", "attribute"],
+)
+def test_code_that_is_written_for_one_length_is_right_at_that_length(subject, primals):
+    report = gv.verify(subject, primals)
+    assert report.verdict == "pass", str(report)
+    said = [f.why for f in report.findings if f.check in RESIZED and f.verdict.value == "skipped"]
+    assert any("written for one length" in why for why in said)
+
+
+def test_a_batch_size_that_stands_in_the_code_as_a_divisor_is_found():
+    def mean(x, W):
+        return ((x @ W.T) ** 2).mean(axis=0), (x, W)
+
+    def mean_back(u, cache):
+        x, W = cache
+        dz = 2 * u * (x @ W.T) / 4  # the batch of the first test, which was as long as x is wide
+        return {"x": dz @ W, "W": dz.T @ x}
+
+    assert "fail" in verdicts(mean_back, "larger-batch", {"x": X[:4], "W": W}, mean)
+
+
+def test_what_the_code_held_it_holds_afterwards():
+    n, m = 5, 4
+    forward, backward = written_for(n, m)
+    gv.verify((forward, backward), {"x": X, "b": X[0]})
+    assert [cell.cell_contents for cell in backward.__closure__] == [4, 5]
+    before = literal_backward.__code__
+    gv.verify((literal_forward, literal_backward), {"x": X, "W": W.T.copy()})
+    assert literal_backward.__code__ is before
+
+
+def test_an_angle_between_vectors_of_one_entry_has_no_gradient_by_the_chain_rule():
+    def angles(x, W):
+        u, v = x / np.linalg.norm(x, axis=1, keepdims=True), W / np.linalg.norm(W, axis=1, keepdims=True)
+        return np.arccos(u @ v.T), (x, W)
+
+    def angles_back(d, cache):
+        x, W = cache
+        n, m = np.linalg.norm(x, axis=1, keepdims=True), np.linalg.norm(W, axis=1, keepdims=True)
+        u, v = x / n, W / m
+        with np.errstate(all="ignore"):
+            dc = -d / np.sqrt(1 - (u @ v.T) ** 2)
+            du, dv = dc @ v, dc.T @ u
+            return {
+                "x": (du - u * (du * u).sum(1, keepdims=True)) / n,
+                "W": (dv - v * (dv * v).sum(1, keepdims=True)) / m,
+            }
+
+    assert verdicts(angles_back, "size-one-axes", {"x": X[:4, :3], "W": W[:2, :3]}, angles) <= {"pass", "skipped"}

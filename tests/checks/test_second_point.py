@@ -177,3 +177,66 @@ def test_a_structure_is_kept_at_the_second_point(name, seed):
 def test_signs_change_their_places():
     assert np.any(np.sign(_elsewhere(X, np.random.default_rng(0), ordered=False)) != np.sign(X))
     assert np.array_equal(np.sign(_elsewhere(X, np.random.default_rng(0), ordered=True)), np.sign(X))
+
+
+class LeakyLayer:
+    """Right unless told what to keep from the first forward of a shape."""
+
+    def __init__(self, keeps=""):
+        self.W, self.mask, self.xs, self.keeps = RNG.standard_normal((3, 3)), None, None, keeps
+        self.dW = np.zeros((3, 3))
+
+    def forward(self, x):
+        z = x @ self.W
+        if self.keeps != "mask" or self.mask is None or self.mask.shape != z.shape:
+            self.mask = z > 0
+        if self.keeps != "input" or self.xs is None or self.xs.shape != x.shape:
+            self.xs = x
+        return np.where(z > 0, z, 0.1 * z)
+
+    def backward(self, u):
+        g = np.where(self.mask, u, 0.1 * u)
+        dW = self.xs.T @ g
+        self.dW = self.dW + dW if self.keeps == "sum" else dW
+        return g @ self.W.T
+
+
+@pytest.mark.parametrize("keeps", ["mask", "input"])
+def test_an_object_that_keeps_its_first_point_fails_at_the_second(keeps):
+    report = gv.verify(LeakyLayer(keeps), {"x": X})
+    assert "fail" in rows(report)
+    assert report.causes[0] == "stale-state"
+
+
+@pytest.mark.parametrize("keeps", ["", "sum"])
+def test_an_object_that_keeps_its_gradients_alone_passes_at_the_second_point(keeps):
+    assert gv.verify(LeakyLayer(keeps), {"x": X}).verdict == "pass"
+
+
+class Rnn:
+    """Keeps its hidden state from call to call."""
+
+    def __init__(self):
+        self.W, self.h = RNG.standard_normal((3, 3)), np.zeros(3)
+
+    def forward(self, x):
+        self.x, self.before = x, self.h
+        self.h = np.tanh(x + self.W @ self.before)
+        return self.h
+
+    def backward(self, u):
+        z = u * (1 - self.h**2)
+        self.dW = np.outer(z, self.before)
+        return z
+
+
+def test_an_object_whose_output_has_a_memory_is_not_asked_for_its_gradient_twice():
+    assert gv.verify(Rnn(), {"x": X[0]}).verdict == "pass"
+
+
+def test_a_matrix_that_is_symmetric_to_within_rounding_stays_so():
+    q = np.linalg.qr(RNG.standard_normal((4, 4)))[0]
+    a = q @ np.diag([1.0, 1.5, 2.0, 3.0]) @ q.T
+    assert not np.array_equal(a, a.T)
+    moved = _elsewhere(a, np.random.default_rng(0), ordered=False)
+    assert np.allclose(moved, moved.T, rtol=0, atol=1e-15 * 8)
