@@ -44,7 +44,7 @@ class Adding:
 
 
 @pytest.mark.parametrize(
-    "subject, point",
+    ("subject", "point"),
     [((forward, backward_with(in_fortran_order)), POINT), (Adding(), {"x": POINT["x"]})],
     ids=["only in Fortran order", "the first one at a second call"],
 )
