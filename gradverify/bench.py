@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -124,7 +123,7 @@ class LiveBench:
         self._first = None
         case = case or self.case
         handed: dict[str, Array] = {}
-        constants = _copied(case.constants)
+        constants = case.fixed()
         plain = {f.name: getattr(case, f.name) for f in fields(Case)}
         watched = _Watched(**{**plain, "constants": constants}, keep=handed.update, source=case)
         with quiet():
@@ -256,14 +255,3 @@ def _float(v: Array) -> np.dtype[Any]:
 
 def _writable(upstream: Out) -> Out:
     return like(upstream, {k: np.array(v, copy=True, subok=True) for k, v in leaves(upstream).items()})
-
-
-def _copied(constants: Mapping[str, Any]) -> dict[str, Any]:
-    """Private constants; what cannot be copied (a module, an open file) is handed over as it is."""
-    copies = {}
-    for k, v in constants.items():
-        try:
-            copies[k] = copy.deepcopy(v)
-        except Exception:  # noqa: BLE001  (any object may refuse to be copied, in its own way)
-            copies[k] = v
-    return copies

@@ -206,7 +206,7 @@ def _network(bench: LiveBench, new: Mapping[str, Array]) -> Any:
     from gradverify.tracing import trace
 
     upstream: Any = {k: np.asarray(v, dtype=float) for k, v in leaves(bench.upstream).items()}
-    traced = trace(call, {k: np.array(v) for k, v in case.primals.items()}, case.constants, explain=True)
+    traced = trace(call, {k: np.array(v) for k, v in case.primals.items()}, case.fixed(), explain=True)
     return traced.network(upstream[""] if set(upstream) == {""} else upstream)
 
 
@@ -225,6 +225,6 @@ def _torch_network(truth: Any, call: Callable[..., Any], case: Case, upstream: O
         given[k] = tensor.clone()
     marks: list[Mark] = []
     with torch.enable_grad(), marked(marks):
-        outs = leaves(call(given, case.constants))
+        outs = leaves(call(given, case.fixed()))
     weights = {k: torch.tensor(np.asarray(w, float), device=device) for k, w in leaves(upstream).items()}
     return Network(leaf, {k: outs[k] for k in weights}, weights, marks)

@@ -10,7 +10,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -283,7 +283,7 @@ def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
     tensors = {k: torch.from_numpy(v).to(device) for k, v in case.thawed().items()}
     try:
         with torch.no_grad():
-            out = call(tensors, case.constants)
+            out = call(tensors, case.fixed())
     except (RuntimeError, TypeError, AttributeError, NotImplementedError):
         return None
     parts: dict[str, Any] = dict(leaves(out))
@@ -295,5 +295,6 @@ def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
 def evaluate(adapter: Adapter, case: Case) -> Out:
     """The forward alone, by ``evaluate`` where the adapter has one."""
     forward = getattr(adapter, "evaluate", None)
+    case = replace(case, constants=case.fixed()) if case.constants else case
     out: Out = forward(case) if forward is not None else adapter.vjp(case)[0]
     return out

@@ -186,7 +186,7 @@ class Stacked:
         others = {k: v.copy() for k, v in case.primals.items() if k != name}
         given: dict[str, Any] = {k: Batched(stack) if k == name else others[k] for k in case.primals}
         with Randomness().forward():
-            out = self._call(given, case.constants)
+            out = self._call(given, case.fixed())
         return {k: _data(v, len(stack)) for k, v in (out if isinstance(out, Mapping) else {"": out}).items()}
 
     def _vmap(self, case: Case, name: str, stack: Array) -> Out:
@@ -196,7 +196,7 @@ class Stacked:
         others = {k: torch.tensor(v, device=device) for k, v in case.primals.items() if k != name}
 
         def one(variant: Any) -> Any:
-            return self._call({k: variant if k == name else others[k] for k in case.primals}, case.constants)
+            return self._call({k: variant if k == name else others[k] for k in case.primals}, case.fixed())
 
         with torch.no_grad():
             out = torch.func.vmap(one)(torch.tensor(stack, device=device))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,20 @@ class Verdict(enum.StrEnum):
 
 #: bytes from which an array is not copied to be kept: ``verify`` makes sure that nobody writes to it meanwhile
 LARGE = 64 << 20
+
+
+#: What no run can change: handed over as it is.
+UNCHANGING = (bool, int, float, complex, str, bytes, type(None), np.generic)
+
+
+def private(value: Any) -> Any:
+    """A copy that a run may write to; what cannot be copied (a module, an open file) is handed over as it is."""
+    if type(value) is np.ndarray and value.dtype != object:
+        return frozen(value) if value.nbytes >= LARGE else value.copy("K")
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001  (any object may refuse to be copied, in its own way)
+        return value
 
 
 def frozen(array: npt.ArrayLike) -> Array:
@@ -76,6 +91,10 @@ class Case:
     def thawed(self) -> dict[str, Array]:
         """Private writable copies of the primals, in the same memory order."""
         return {k: np.array(v, copy=True, order="K", subok=True) for k, v in self.primals.items()}
+
+    def fixed(self) -> dict[str, Any]:
+        """The constants for one run: what it may change (an array, a dict, a generator of numbers) is its own."""
+        return {k: v if isinstance(v, UNCHANGING) else private(v) for k, v in self.constants.items()}
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from gradverify.adapters._pairs_of_reals import PairsOfReals
 from gradverify.adapters._store import holds_tensors
 from gradverify.adapters._tensors import use_tensors
 from gradverify.errors import AdapterError, UsageError
-from gradverify.types import Adapter
+from gradverify.types import Adapter, private
 
 
 def adapt(
@@ -68,7 +68,7 @@ def adapt(
         use_tensors(adapter, device, dtype)
     if hasattr(adapter, "prepare") and (primals or constants):  # a network's data may all be constant
         arrays = {k: tensor_array(v) if is_tensor(v) else np.asarray(v) for k, v in primals.items()}
-        adapter.prepare(arrays, constants)
+        adapter.prepare(arrays, {k: private(v) for k, v in constants.items()})
     own: Mapping[str, Any] = getattr(adapter, "parameters", dict)() if primals or constants else {}
     wide = frozenset(k for k, v in {**own, **primals}.items() if _is_complex(v))
     chosen_adapter: Adapter = PairsOfReals(adapter, wide) if wide else adapter

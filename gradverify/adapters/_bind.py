@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,6 +42,17 @@ def signature(fn: Callable[..., Any]) -> Signature:
         keyword_only=frozenset(p.name for p in named if p.kind is kinds.KEYWORD_ONLY),
         star=next((p.name for p in parameters if p.kind is kinds.VAR_POSITIONAL), ""),
         double_star=next((p.name for p in parameters if p.kind is kinds.VAR_KEYWORD), ""),
+    )
+
+
+def without(sig: Signature, parameter: str) -> Signature:
+    """Without a parameter that keeps its default; what comes after it goes by name, or it would take its place."""
+    after = sig.names[sig.names.index(parameter) + 1 :]
+    return replace(
+        sig,
+        names=tuple(n for n in sig.names if n != parameter),
+        required=sig.required - {parameter},
+        keyword_only=sig.keyword_only | set(after),
     )
 
 

@@ -49,9 +49,10 @@ RATE = {"lr", "learning_rate", "eta", "learn_rate", "step_size", "learningrate",
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """parameter -> role: ``upstream, cache, out, rate, bundle, unknown``, or ``primal:x``, ``constant:y``.
+    """parameter -> role: ``upstream, cache, out, rate, bundle, unknown``, or ``primal:x``, ``constant:y``, ``kept:0``.
 
-    ``bundle`` is all primals as one dict.
+    ``bundle`` is all primals as one dict; ``kept:`` the cache where a parameter is called like a primal, ``kept:0`` its
+    first part.
     ``unknown`` is looked up in a cache that has names, when the forward has run.
     """
 
@@ -160,6 +161,8 @@ def fill(
         kind, _, name = role.partition(":")
         if kind == "primal":
             values[p] = primals[name]
+        elif kind == "kept":
+            values[p] = cache[int(name)] if name else cache
         elif kind == "bundle":
             values[p] = dict(primals)
         elif kind == "constant":

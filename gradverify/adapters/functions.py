@@ -3,7 +3,7 @@
 ==============================================  ==========================================================
 ``forward(x, W, b) -> out | (out, cache)``      arguments by name, by position if no name matches
 ``backward(upstream, cache)``, either order     told apart by their names (dout, dy, grad, g | cache, ctx, saved)
-``backward(upstream, x, W, b)``, any order      the primals and constants by name
+``backward(upstream, x, W, b)``, any order      the primals and constants by name, or what forward kept of them
 ``backward(upstream, out)``                     the forward's output
 ``backward(dh, dc, cache)``                     forward returns ``(h, c, cache)``: an output per upstream
 ``f(z)`` with ``f_prime(z)`` or ``f(z, True)``  an elementwise derivative: gradient = upstream * f_prime(z)
@@ -14,18 +14,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradverify import registry
 from gradverify.adapters._arrays import as_out, check_primals, given
-from gradverify.adapters._bind import Signature, aliases_of, arguments, is_target, run, signature, slots, who_is
+from gradverify.adapters._bind import aliases_of, arguments, is_target, run, signature, slots, who_is, without
 from gradverify.adapters._containers import Containers
 from gradverify.adapters._ctx import is_ctx_function, two_functions
 from gradverify.adapters._gradients import assign, scaled
 from gradverify.adapters._outputs import MISSING, by_parameter, split
 from gradverify.adapters._roles import NOT_UPSTREAM, OUT, UPSTREAM, Roles, fill, roles
+from gradverify.adapters._same_name import SameName
 from gradverify.adapters._seeds import Randomness
 from gradverify.adapters._slopes import takes_output
 from gradverify.adapters._tensors import Tensors, with_tensors
@@ -60,8 +62,8 @@ class Functions:
         self._fsig = signature(forward)
         self._flag = "" if backward is not None else next((f for f in FLAGS if f in self._fsig.names[1:]), "")
         if self._flag:
-            self._fsig = _without(self._fsig, self._flag)
-            backward = lambda z: forward(z, **{self._flag: True})  # noqa: E731 - a def would need the same name twice
+            self._fsig = without(self._fsig, self._flag)
+            backward = functools.partial(forward, **{self._flag: True})
         if not callable(backward):
             asked = "" if backward is None else f"backward is not callable: {backward!r}; "
             raise UsageError(
@@ -78,6 +80,7 @@ class Functions:
         self._tried = False  #: whether a derivative takes the input or the output
         self.notes: tuple[str, ...] = ()
         self.tensors: Tensors | None = None
+        self._same_name = SameName()
         self._first_extra = False  #: the cache is the first of several returned extras, not all of them
         self.traits = frozenset({"no-upstream"}) if self._implicit else frozenset[str]()
 
@@ -156,6 +159,8 @@ class Functions:
         primals = primals if self.tensors is None else self.tensors.primals(primals)
         native, cache = split(raw, table, one_output=self._implicit)
         self.returns_cache = cache is not MISSING and cache is not None
+        if not self._implicit and cache is not MISSING:
+            table = self._same_name.table(table, self, case, primals, native, cache)
         out = as_out(native)
         loss_inside = not table.takes_upstream and not self._implicit
         if loss_inside:
@@ -291,9 +296,3 @@ class Functions:
         settings = {n: constants[n] for n in self._bsig.names[1:] if n in constants}
         slope = assign(run("backward", self._backward, native if of_output else value, **settings), primals)[name]
         return {name: scaled(upstream, out.shape, slope, "backward")}
-
-
-def _without(sig: Signature, flag: str) -> Signature:
-    return Signature(
-        names=tuple(n for n in sig.names if n != flag), required=sig.required - {flag}, keyword_only=sig.keyword_only
-    )

@@ -12,7 +12,7 @@ from gradverify.types import Array, Cause, Evidence, Measurement
 @registry.cause("layout")
 def layout(m: Measurement, ev: Evidence) -> Cause | None:
     """The same numbers in another memory layout give another gradient."""
-    if ev.check not in ("upstream-layouts", "primal-layouts"):
+    if ev.check not in ("upstream-layouts", "primal-layouts") or "leaf" in m.facts:
         return None
     again = experiment(ev)
     name = str(m.facts.get("primal", m.of.partition(":")[0]))

@@ -10,7 +10,7 @@ from gradverify.types import Cause, Evidence, Measurement
 @registry.cause("upstream-mutated")
 def upstream_mutated(m: Measurement, ev: Evidence) -> Cause | None:
     """The upstream gradient holds other numbers after backward than before."""
-    if ev.check != "upstream-unchanged" and not (ev.check == "raw-backward" and "leaf" in m.facts):
+    if ev.check not in ("upstream-unchanged", "raw-backward", "upstream-layouts") or "leaf" not in m.facts:
         return None
     return Cause(
         name="upstream-mutated",

@@ -59,6 +59,20 @@ def copied(out: Out) -> Out:
     return each(out, lambda a: np.array(a, copy=True, order="C"))
 
 
+def overwritten(before: Out, after: Out, of: str = "upstream", **facts: Any) -> Iterator[Measurement]:
+    """Every leaf of an upstream against what it held before backward."""
+    for name, old in leaves(before).items():
+        new = leaves(after)[name]
+        if np.size(new):
+            wrong = int(np.sum(new != old))
+            yield Measurement(
+                of=f"{of} {name}".strip(), got=np.array(new), want=exact(np.array(old)),
+                scale=float(np.max(np.abs(old))),
+                why=f"backward wrote into its upstream gradient: {wrong} of {np.size(new)} entries changed",
+                facts={"leaf": name, **facts},
+            )  # fmt: skip
+
+
 def drawn_like(out: Out, rng: np.random.Generator) -> Out:
     """Normal numbers of the shape, dtype and magnitude (root mean square) of each leaf."""
 

@@ -21,8 +21,8 @@ DEPTH = 4  #: of containers within each other that are looked through
 def primals_unchanged(bench: Bench) -> Iterator[Measurement]:
     """Forward and backward leave every primal and every constant as it was, to the bit.
 
-    Arrays within a constant (``{"mask": mask}``) may be a workspace or running statistics: they count only where
-    backward changes one and the forward then gives another output.
+    Arrays and numbers within a constant (``{"mask": mask}``) may be a workspace or running statistics: they count only
+    where backward changes one and the forward then gives another output.
     Why: ``x -= x.max()`` in a softmax is invisible in its own gradient and wrong for whoever uses x next; a backward
     that writes into the cached input breaks the second call.
     Right: ``z = x - x.max()``. Wrong: ``x -= x.max()``, or ``dx = u; x[x < 0] = 0; dx *= x > 0``.
@@ -45,7 +45,7 @@ def primals_unchanged(bench: Bench) -> Iterator[Measurement]:
 
 
 def _inside(bench: Bench, run: Run, before: Mapping[str, Array]) -> Iterator[Measurement]:
-    """Arrays within constants that backward changed, where the forward notices."""
+    """Arrays and numbers within constants that backward changed, where the forward notices."""
     after = dict(_within(run.constants))
     changed = [k for k, v in before.items() if k in after and not np.array_equal(v, after[k], equal_nan=True)]
     if not changed:
@@ -63,14 +63,14 @@ def _inside(bench: Bench, run: Run, before: Mapping[str, Array]) -> Iterator[Mea
 
 
 def _within(value: Any, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str, Array]]:
-    """(path, copy) of the arrays within the containers among the constants; those that are constants are no part."""
+    """(path, copy) of arrays and numbers within containers among the constants; what is one itself is no part."""
     items = (
         value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
     )
     for key, member in items if depth else ():
         where = f"{path}[{key!r}]" if path else str(key)
-        if isinstance(member, np.ndarray) and path and member.dtype.kind in "fciub":
-            yield where, member.copy()
+        if isinstance(member, (np.ndarray, int, float)) and path and np.asarray(member).dtype.kind in "fciub":
+            yield where, np.array(member)
         elif isinstance(member, (Mapping, list, tuple)):
             yield from _within(member, where, depth - 1)
 

@@ -8,13 +8,16 @@ import numpy as np
 
 from gradverify import registry
 from gradverify.checks._layouts import LAYOUTS, refused
-from gradverify.checks._tools import compared, copied, each, snapshot, traits
+from gradverify.checks._tools import compared, copied, each, overwritten, snapshot, traits
 from gradverify.errors import Unsupported
 from gradverify.types import Array, Bench, Gradients, Measurement, Out, leaves, like
 
 
 @registry.check(
-    "upstream-layouts", catches=("layout",), raises="layout", requires=("shape", "upstream-unchanged", "deterministic")
+    "upstream-layouts",
+    catches=("layout", "upstream-mutated"),
+    raises="layout",
+    requires=("shape", "upstream-unchanged", "deterministic"),
 )
 def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
     """The gradient does not depend on the memory layout of the upstream, only on its numbers.
@@ -23,7 +26,8 @@ def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
     contiguous copy of the same numbers. Code that refuses a layout by a ``raise`` or ``assert`` of its own is noted: it
     returns no wrong number.
     Why: ``y.sum()`` hands back an expanded upstream and ``y.T`` a transposed one; a backward that reads the raw
-    buffer, or reshapes in memory order, is right in its unit test and wrong inside a network.
+    buffer, or reshapes in memory order, is right in its unit test and wrong inside a network. The upstream is looked at
+    afterwards, too: ``np.asfortranarray(g)`` is g itself where g is in Fortran order.
     Right: ``upstream.reshape(n, -1)``. Wrong: ``upstream.ravel(order="K").reshape(n, -1)``.
     """
     if "no-upstream" in traits(bench):
@@ -44,6 +48,7 @@ def upstream_layouts(bench: Bench) -> Iterator[Measurement]:
 
 def _layout(bench: Bench, upstream: Out, words: str, plain: Gradients, times: float = 1.0) -> Iterator[Measurement]:
     """The gradients for an upstream in some layout against ``plain``; a refusal in words is a note."""
+    before = copied(upstream)
     try:
         got = snapshot(bench.run().pullback(upstream))
     except Exception as error:
@@ -52,6 +57,9 @@ def _layout(bench: Bench, upstream: Out, words: str, plain: Gradients, times: fl
             raise
         yield note
         return
+    for m in overwritten(before, upstream, f"upstream {words}", layout=words):
+        if not np.array_equal(m.got, m.want.value, equal_nan=True):  # ``np.asfortranarray(g)`` may be g itself
+            yield m
     yield from compared(
         bench, got, plain, f"upstream {words}",
         f"depends on the layout of the upstream: it is another one when the same numbers come {words}",

@@ -44,7 +44,7 @@ class ForwardMode:
         call: Any = getattr(adapter, "call", None)
 
         def phi(*tensors: torch.Tensor) -> torch.Tensor:
-            out = call({**fixed, **{k: t.clone() for k, t in zip(names, tensors, strict=True)}}, case.constants)
+            out = call({**fixed, **{k: t.clone() for k, t in zip(names, tensors, strict=True)}}, case.fixed())
             outs: dict[str, Any] = dict(leaves(out))
             total = torch.zeros((), dtype=torch.float64, device=device)
             for k, w in leaves(case.upstream if case.upstream is not None else np.ones(())).items():

@@ -80,7 +80,7 @@ class TorchAutograd:
 
         with quiet():
             traced = trace(
-                _call(adapter), case.primals, case.constants, ties=ties, bend=bend, without_epsilon=without_epsilon,
+                _call(adapter), case.primals, case.fixed(), ties=ties, bend=bend, without_epsilon=without_epsilon,
                 tighter=tighter, expect=None if without_epsilon or tighter else plain,
             )  # fmt: skip
             found = traced.vjp(like(plain, {k: np.asarray(v, dtype=float) for k, v in leaves(_upstream(case)).items()}))
@@ -109,7 +109,7 @@ def stops_of(adapter: Adapter, case: Case) -> float:
     watched = Stops()
     # (user code may raise anything here: what was met until then is known)
     with contextlib.suppress(Exception), torch.no_grad(), quiet(), watched:
-        _call(adapter)(given, case.constants)
+        _call(adapter)(given, case.fixed())
     return float(watched.tolerance)
 
 
@@ -136,7 +136,7 @@ def _torch(adapter: Adapter, case: Case, plain: Out | None) -> Autodiff:
         given[k] = leaf[k].clone()  # not a leaf, so that a forward may work in place on it
     try:
         with torch.enable_grad(), quiet():
-            out = _call(adapter)(given, case.constants)
+            out = _call(adapter)(given, case.fixed())
             outs: dict[str, Any] = dict(leaves(out))
             for key, value in leaves(plain).items() if plain is not None else ():
                 _same_value(outs[key].detach().double().cpu().numpy(), np.asarray(value), stored_eps(adapter))

@@ -405,6 +405,56 @@ def test_a_derivative_may_be_a_number(agree, primals):
     agree(lambda x, derivative=False: 1 if derivative else x * 1.0, {"x": primals["x"]})
 
 
+def elu(z, deriv=False, alpha=1.0):
+    return np.where(z > 0, 1.0, alpha * np.exp(z)) if deriv else np.where(z > 0, z, alpha * (np.exp(z) - 1))
+
+
+@pytest.mark.parametrize("constants", [{}, {"alpha": 0.7}])
+def test_a_setting_after_the_flag_of_a_derivative_is_the_same_in_function_and_derivative(agree, primals, constants):
+    agree(elu, {"z": primals["x"]}, constants)
+
+
+def centred(x):
+    x = x - x.mean(axis=0)
+    return x**3, x
+
+
+def test_a_cache_goes_to_the_parameter_that_is_called_like_the_primal_it_was_made_from(agree, primals):
+    def backward(dout, x):
+        dx = 3 * x**2 * dout
+        return dx - dx.mean(axis=0)
+
+    agree((centred, backward), {"x": primals["x"]})
+
+
+def test_a_backward_that_is_right_with_the_primal_alone_is_handed_the_primal(agree, primals):
+    def backward(dout, x):
+        dx = 3 * (x - x.mean(axis=0)) ** 2 * dout
+        return dx - dx.mean(axis=0)
+
+    agree((lambda x: (centred(x)[0], np.tanh(x)), backward), {"x": primals["x"]})
+
+
+def test_several_cached_values_go_to_the_parameters_that_are_called_like_their_primals(agree, primals):
+    def forward(x, W):
+        x = np.tanh(x)
+        return x @ W, (x, W)
+
+    agree((forward, lambda dout, x, W: ((dout @ W.T) * (1 - x**2), x.T @ dout)), {k: primals[k] for k in ("x", "W")})
+
+
+def test_a_cache_that_was_rounded_is_no_primal(primals):
+    def forward(x):
+        return np.sin(x), x.astype(np.float16)
+
+    def backward(dout, x):
+        return dout * np.cos(x.astype(float))
+
+    case = Case(name="c", primals={"x": primals["x"]})
+    out, pullback = Functions(forward, backward).vjp(case)
+    assert pullback(np.ones_like(out))["x"].tolist() == np.cos(primals["x"].astype(np.float16).astype(float)).tolist()
+
+
 def test_a_target_is_told_from_a_prediction_by_its_name(agree, primals, rng):
     def call(true, predicted):
         return np.mean((true - predicted) ** 2)
