@@ -40,13 +40,16 @@ def measure(c: Consultation) -> list[Measurement]:
             # the noise of the function (some thirteen forwards) is asked for only now
             line.floor = c.differences.noise_floor(c.forward)
             m = _along(c, line, of)
-        if _off(m) and not _beyond_rounding(c, m):
-            m = _with_rounding(c, m)
+        entries: list[Measurement] = []
+        for measured in (False, True):
+            if _off(m) and measured and not _beyond_rounding(c, m):
+                m = _with_rounding(c, m)
+            if _off(m) and not entries and (measured or _no_rounding(m)):
+                entries = located(c, line, m)
+                if any(_wrong(entry) for entry in entries):
+                    # one direction that does not match is enough: what is left is to find where
+                    return [*found, m, *entries]
         if _off(m):
-            entries = located(c, line, m)
-            if any(_wrong(entry) for entry in entries):
-                # one direction that does not match is enough: what is left is to find where
-                return [*found, m, *entries]
             m = replace(_along(c, line, of, kinks=True), rounding=m.rounding)
             if _off(m) and not m.facts["kink"]:
                 return [*found, m, *entries]
@@ -135,6 +138,14 @@ def _with_rounding(c: Consultation, m: Measurement) -> Measurement:
         if gap > rounding.CLEAR * total**0.5:
             break
     return replace(m, rounding=max(float(np.max(m.rounding)), total**0.5))
+
+
+def _no_rounding(m: Measurement) -> bool:
+    """Whether a mismatch is so far beyond what is always allowed that the search for it comes before any measuring.
+
+    The entries that it ends at are looked at one by one, with the rounding of their own.
+    """
+    return abs(float(m.got) - float(m.want.value)) > rounding.CLEAR * float(np.max(m.rounding))
 
 
 def _beyond_rounding(c: Consultation, m: Measurement) -> bool:
