@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.adapters._arrays import is_tensor, tensor_array
+from gradverify.adapters._bind import Signature, signature
 from gradverify.errors import AdapterError, UsageError, need
 from gradverify.types import Array, Out
 
@@ -220,6 +221,21 @@ class Context:
 
     def set_materialize_grads(self, value: bool) -> None:
         self.materialize_grads = value
+
+
+def taken_by(torch: Any, function: Any) -> Signature:
+    """What the ``apply`` of a custom Function takes: the arguments of its forward after ctx."""
+    sig = signature(function.forward)
+    new_style = function.setup_context is not torch.autograd.Function.setup_context
+    names = sig.names if new_style or not sig.names else sig.names[1:]
+    return Signature(names=names, required=sig.required & set(names), star=sig.star)
+
+
+def applied(torch: Any, call: Any) -> Any:
+    """The Function whose ``apply`` a callable is, else None."""
+    owner = getattr(call, "__self__", None)
+    custom = isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
+    return owner if custom and getattr(call, "__name__", "") == "apply" else None
 
 
 def forward_only(

@@ -9,7 +9,7 @@ from typing import Any
 from gradverify import registry
 from gradverify.adapters import _torch as between
 from gradverify.adapters._arrays import as_array, given, is_tensor, tensor_array
-from gradverify.adapters._bind import Signature, run, signature, slots
+from gradverify.adapters._bind import run, slots
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, Unsupported, UsageError
@@ -44,9 +44,7 @@ class TorchFunction:
         self._narrow: Any = None  #: the dtype that the last run computed in
         self.name = name or function.__name__
         self._new_style = function.setup_context is not self._torch.autograd.Function.setup_context
-        sig = signature(function.forward)
-        names = sig.names if self._new_style or not sig.names else sig.names[1:]
-        self._sig = Signature(names=names, required=sig.required & set(names), star=sig.star)
+        self._sig = between.taken_by(self._torch, function)
 
     @classmethod
     def accepts(cls, subject: object) -> bool:

@@ -49,7 +49,9 @@ class TorchModule:
         self._dtype = between.dtype_named(torch, dtype) or next(iter(own), None)
         device = between.device_named(torch, device)
         self.device = device if device is not None or not own else next(subject.parameters()).device
-        self._sig = signature(subject.forward if self._module is not None else subject)
+        custom = between.applied(torch, subject)
+        forward = subject.forward if self._module is not None else subject
+        self._sig = signature(forward) if custom is None else between.taken_by(torch, custom)
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or getattr(subject, "__name__", type(subject).__name__)
         self._narrow: Any = None  #: the dtype that the last run computed in

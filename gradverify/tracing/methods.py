@@ -14,7 +14,7 @@ from gradverify.tracing.reductions import sort as sort_of
 from gradverify.tracing.tape import tape, tracing
 
 SAME = """sum mean var std prod max min argmax argmin any all cumsum cumprod dot take repeat squeeze swapaxes diagonal
-trace argsort argpartition nonzero searchsorted compress choose round clip put ravel ptp"""
+trace argsort argpartition nonzero searchsorted compress choose round put ravel ptp"""
 
 
 def _method(name: str) -> Any:
@@ -71,6 +71,10 @@ def astype(self: TracedArray, dtype: Any, order: Any = "K", casting: Any = "unsa
     return leave(f"astype({target.name}) of a traced array")
 
 
+def clip(self: TracedArray, min: Any = None, max: Any = None, **options: Any) -> Any:
+    return np.clip(self, min, max, **options)  # NumPy 2.0 asks for both
+
+
 def fill(self: TracedArray, value: Any) -> None:
     self[...] = value
 
@@ -97,7 +101,7 @@ def conj(self: TracedArray) -> Any:
 TABLE: dict[str, Any] = {
     **{name: _method(name) for name in SAME.split() if hasattr(np, name)},
     "reshape": reshape, "transpose": transpose, "flatten": flatten, "copy": copy, "astype": astype, "fill": fill,
-    "tolist": tolist, "sort": sort, "partition": partition, "conj": conj, "conjugate": conj,
+    "tolist": tolist, "clip": clip, "sort": sort, "partition": partition, "conj": conj, "conjugate": conj,
 }  # fmt: skip
 
 for _name, _function in TABLE.items():
