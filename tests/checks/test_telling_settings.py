@@ -306,6 +306,8 @@ def test_a_word_that_is_there_once_is_tried_twice(ids):
     found = report(lookup_back(assigned), E, lookup, constants={"ids": ids})
     assert found.verdict == "fail"
     assert found.causes[0] == "repeated-indices"
+    assert report(lookup_back(np.add.at), {**E, "ids": ids}, lookup).verdict == "pass"
+    assert report(lookup_back(assigned), {**E, "ids": ids}, lookup).verdict == "fail"
 
 
 def test_what_is_written_to_places_that_are_all_different_may_be_read_from_each():
