@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._axes import Axes, said, sized, widths
+from gradverify.checks._axes import PARAMETER, Axes, said, sized, widths
 from gradverify.checks._cropped import cropped
 from gradverify.checks._resized import measured
 from gradverify.errors import AdapterError, Unsupported
@@ -23,7 +23,8 @@ def size_one_axes(bench: Bench) -> Iterator[Measurement]:
     one length are, where the forward follows them from one to one more than given; a length that an array has twice
     tells nothing, and the widths of parameters on an object stay. So do axes without which the forward takes a part
     only of another primal that it takes whole as given (``np.fft.rfft(k, n=len(x))``): it was not made for that. Nor
-    are axes at which backward fails at two as well, or looks for an entry beyond the end: a window is longer.
+    are axes at which backward fails at two as well, or looks for an entry beyond the end: a window is longer. Nor is
+    a signal that no parameter shares its length with, where backward raises.
     Why: one filter, one hidden unit, one class: ``squeeze``, ``[:, None]`` and broadcasting all change meaning there.
     Right: ``keepdims=True`` and explicit axes. Wrong: ``delta.squeeze()``.
     """
@@ -59,6 +60,8 @@ def _failed(found: list[Measurement], error: AdapterError | None) -> bool:
 def _not_made_for_it(bench: Bench, axes: Axes, error: AdapterError | None) -> bool:
     """Whether the code is for longer axes only, whatever the forward takes."""
     if isinstance(error and error.__cause__, IndexError) and "out of bounds" in str(error):
+        return True
+    if error is not None and not any(PARAMETER.fullmatch(k) for k in axes):
         return True
     arrays = {**bench.case.constants, **bench.case.primals}
     if min(np.shape(arrays[k])[a] for k, a in axes.items()) > 2:
