@@ -7,7 +7,7 @@ output follows. What is left open is not guessed: the reason is the message of U
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -108,6 +108,8 @@ def telling(bench: Bench) -> tuple[Axes, int, str]:
     length = next(m for m in range(n + 1, n + 2 + len(others)) if m not in others)
     if _listed(bench, n) or not _follows(bench, axes, n, length, reduced=reduced):
         raise Unsupported(f"the forward does not take {length} samples")
+    if reduced and not _moves(bench, sized(bench.case, axes, length)):
+        raise Unsupported(f"the forward takes no notice of {length - n} more")
     return axes, length, f"a batch of {n}, as long as another axis"
 
 
@@ -119,18 +121,25 @@ def _leading(bench: Bench) -> Axes:
     data = {k: a.shape[0] for k, a in _handed_over(bench).items() if a.ndim > 1 and not PARAMETER.fullmatch(k)}
     if len(set(data.values())) != 1 or min(data.values()) < 2:
         return batch(bench)
-    arrays = {**bench.case.constants, **bench.case.primals}
-    moved = {k: np.roll(arrays[k], 1, axis=0) for k in data}
-    case = replace(
-        bench.case.at({k: v for k, v in moved.items() if k in bench.case.primals}),
-        constants={**bench.case.constants, **{k: v for k, v in moved.items() if k in bench.case.constants}},
+    known = getattr(bench, "out", None)
+    now = leaves(bench.run().out if known is None else known)
+    n = next(iter(data.values()))
+    # a determinant takes no notice of rows that are rolled, and does of two that change places
+    for order in (np.roll(np.arange(n), 1), np.array([1, 0, *range(2, n)])):
+        then = _forward(bench, _reordered(bench.case, data, order))
+        if then is None or now.keys() != then.keys() or not all(_alike(now[k], then[k]) for k in now):
+            return batch(bench)
+    return dict.fromkeys(data, 0)
+
+
+def _reordered(case: Case, names: Iterable[str], order: Array) -> Case:
+    """The case with the rows of some arrays in another order."""
+    moved = {k: v[order] for k, v in {**case.constants, **case.primals}.items() if k in names}
+    return replace(
+        case.at({k: v for k, v in moved.items() if k in case.primals}),
+        constants={**case.constants, **{k: v for k, v in moved.items() if k in case.constants}},
         upstream=None,
     )
-    known = getattr(bench, "out", None)
-    now, then = leaves(bench.run().out if known is None else known), _forward(bench, case)
-    if then is None or now.keys() != then.keys() or not all(_alike(now[k], then[k]) for k in now):
-        return batch(bench)
-    return dict.fromkeys(data, 0)
 
 
 def _alike(a: Array, b: Array) -> bool:
@@ -237,6 +246,13 @@ def _follows(bench: Bench, axes: Axes, n: int, length: int, everywhere: bool = F
         moved += wanted != shape
     # an output that cannot follow (a loss, a trace) proves nothing of one array alone: slack code takes any length
     return moved > 0 or len(axes) > 1 or reduced
+
+
+def _moves(bench: Bench, case: Case) -> bool:
+    """Whether the output is another one there."""
+    known = getattr(bench, "out", None)
+    now, then = leaves(bench.run().out if known is None else known), _forward(bench, case)
+    return then is not None and any(not np.array_equal(now[k], then[k]) for k in now)
 
 
 def unguarded(bench: Bench) -> bool:

@@ -28,6 +28,11 @@ AXES = {-1: 0, 0: -1, 1: 0}
 AXIS = re.compile(r"_*(axis|dim)_*", re.IGNORECASE)
 #: whole numbers that matter though they were left at their default
 WINDOW = re.compile(r"_*(dilations?|pad(ding)?|groups?|(n_?|num_?)?heads?)_*", re.IGNORECASE)
+#: of rows that are looked up, and of what looks them up: neither says that a row is taken once at most
+TABLE = re.compile(
+    r"_*(E|[a-z]*emb(ed)?(ding)?s?|wte|wpe|look_?up|vocab(ulary)?|codebook)[_\d]*[a-z]{0,2}\d*", re.IGNORECASE
+)
+WORDS = re.compile(r"[a-z_]*(ids?|tokens?|words?|chars?|nodes?|users?|items?)_*", re.IGNORECASE)
 MASK = re.compile(r"\w*mask\w*|valid", re.IGNORECASE)
 WEIGHTS = re.compile(r"_*((sample|class|pos)_?)?weights?_*", re.IGNORECASE)
 
@@ -91,18 +96,19 @@ def _arrays(case: Case, name: str, v: Array) -> Iterator[Other]:
         elif WEIGHTS.fullmatch(name) and v.dtype.kind == "f" and first == 1:
             other = v + np.linspace(-0.3, 0.5, v.size).reshape(v.shape)  # another sum, too
             yield Other(name, other, f"all entries of {name} are 1", f"with other {name}", known=True)
-    if v.dtype.kind in "iu" and v.ndim == 1:
+    if v.dtype.kind in "iu" and v.ndim and v.size > 1:
         yield from _indices(case, name, v)
 
 
 def _indices(case: Case, name: str, v: Array) -> Iterator[Other]:
-    if np.array_equal(v, np.arange(v.size)):
+    if v.ndim == 1 and np.array_equal(v, np.arange(v.size)):
         hides = f"{name} is 0, 1, 2, ...: the identity, as an index"
         yield Other(name, np.roll(v, 1), hides, f"with {name} in another order")
         return
-    whole = np.array_equal(np.sort(v), np.arange(v.size))  # a permutation stays one
-    tables = [k for k, p in case.primals.items() if PARAMETER.fullmatch(k) and differentiable(p) and p.ndim == 2]
-    if tables and not whole and np.unique(v).size == v.size:
+    whole = np.array_equal(np.sort(v, axis=None), np.arange(v.size))  # a permutation stays one
+    tables = [k for k, p in case.primals.items() if differentiable(p) and p.ndim == 2]
+    looked_up = any(PARAMETER.fullmatch(k) or TABLE.fullmatch(k) for k in tables) or (tables and WORDS.fullmatch(name))
+    if looked_up and not whole and np.unique(v).size == v.size:
         again = v.copy()
-        again[1] = again[0]
+        again.flat[1] = again.flat[0]
         yield Other(name, again, f"{name} is without a repeated index", f"with {name} with a repeated index")

@@ -30,7 +30,8 @@ def hidden(bench: Bench) -> Iterator[tuple[str, str, Case]]:
     case = replace(bench.case, upstream=None)
     tried: set[str] = set()
     given = {k for _, v in _within(case) for k in v} | set(case.constants)
-    for other in neutral(case, _settings(bench, case), given):
+    integers = {k: v for k, v in case.primals.items() if v.dtype.kind in "iu"}
+    for other in neutral(case, [*_settings(bench, case), *integers.items()], given):
         there = _with(case, {other.name: other.value})
         asked_below = PENALTY.fullmatch(other.name) or STRIDE.fullmatch(other.name)
         if other.name in tried or asked_below:
@@ -154,7 +155,7 @@ def _relabelled(case: Case, name: str, label: int) -> Case:
     values: Mapping[str, Any] = case.constants if name in case.constants else case.primals
     new = np.array(values[name])
     new.flat[0] = label
-    return _with(case, {name: new}) if name in case.constants else case.at({name: new})
+    return _with(case, {name: new})
 
 
 def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
@@ -221,9 +222,12 @@ def sized_along(case: Case, name: str, by: Mapping[int, int]) -> Case:
 
 
 def _with(case: Case, constants: Mapping[str, Any]) -> Case:
-    """The case with other constants; one that stands in a dictionary is replaced there."""
+    """The case with other constants, one that stands in a dictionary replaced there; with other integers as primals."""
     new = dict(case.constants)
     for name, value in constants.items():
+        if name in case.primals and name not in new:
+            case = case.at({name: value})
+            continue
         home = next((k for k, v in _within(case) if name in v and name not in case.constants), None)
         new[home or name] = value if home is None else {**new[home], name: value}
     return replace(case, constants=new)

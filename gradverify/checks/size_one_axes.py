@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from gradverify import registry
-from gradverify.checks._axes import said, sized, widths
+from gradverify.checks._axes import PARAMETER, Axes, said, sized, widths
 from gradverify.checks._cropped import cropped
 from gradverify.checks._resized import measured
-from gradverify.errors import Unsupported
+from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
 from gradverify.types import Bench, Measurement, Verdict
 
@@ -20,7 +22,9 @@ def size_one_axes(bench: Bench) -> Iterator[Measurement]:
     Which axes may be resized together, the case says: ``attrs["axes"] = {"inputs": {"x": 1, "W": 1}}``. Else axes of
     one length are, where the forward follows them from one to one more than given; a length that an array has twice
     tells nothing, and the widths of parameters on an object stay. So do axes without which the forward takes a part
-    only of another primal that it takes whole as given (``np.fft.rfft(k, n=len(x))``): it was not made for that.
+    only of another primal that it takes whole as given (``np.fft.rfft(k, n=len(x))``): it was not made for that. Nor
+    are axes at which backward fails at two as well, or looks for an entry beyond the end: a window is longer. Nor is
+    a signal that no parameter shares its length with, where backward raises.
     Why: one filter, one hidden unit, one class: ``squeeze``, ``[:, None]`` and broadcasting all change meaning there.
     Right: ``keepdims=True`` and explicit axes. Wrong: ``delta.squeeze()``.
     """
@@ -29,13 +33,39 @@ def size_one_axes(bench: Bench) -> Iterator[Measurement]:
     for label, axes in widths(bench):
         if dict(axes) == dict(samples):
             continue
-        try:
-            found = list(measured(bench, axes, 1, f"one of {label}", poles=True))
-        except Unsupported:
+        found, error = _asked(bench, axes, 1, f"one of {label}")
+        if isinstance(error, Unsupported):
             continue
-        if any(judge(m).verdict is Verdict.FAIL for m in found) and cropped(bench, sized(bench.case, axes, 1), axes):
+        if _failed(found, error) and not bench.case.attrs.get("axes") and _not_made_for_it(bench, axes, error):
             continue
+        if error is not None:
+            raise error
         met += 1
         yield from found
     if not met:
         raise Unsupported("no axis that may have length one is known: say attrs={'axes': {'inputs': {'x': 1, 'W': 1}}}")
+
+
+def _asked(bench: Bench, axes: Axes, length: int, words: str) -> tuple[list[Measurement], AdapterError | None]:
+    try:
+        return list(measured(bench, axes, length, words, poles=True)), None
+    except AdapterError as error:
+        return [], error
+
+
+def _failed(found: list[Measurement], error: AdapterError | None) -> bool:
+    return error is not None or any(judge(m).verdict is Verdict.FAIL for m in found)
+
+
+def _not_made_for_it(bench: Bench, axes: Axes, error: AdapterError | None) -> bool:
+    """Whether the code is for longer axes only, whatever the forward takes."""
+    if isinstance(error and error.__cause__, IndexError) and "out of bounds" in str(error):
+        return True
+    if error is not None and not any(PARAMETER.fullmatch(k) for k in axes):
+        return True
+    arrays = {**bench.case.constants, **bench.case.primals}
+    if min(np.shape(arrays[k])[a] for k, a in axes.items()) > 2:
+        found, other = _asked(bench, axes, 2, "two of them")
+        if not isinstance(other, Unsupported) and _failed(found, other):
+            return True
+    return bool(error is None and cropped(bench, sized(bench.case, axes, 1), axes))

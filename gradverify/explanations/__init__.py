@@ -7,6 +7,7 @@ the difference, and leaves both as they are if not. The cheapest is asked first;
 from __future__ import annotations
 
 from gradverify.explanations import (
+    branches,
     conditioned,
     conventions,
     entries,
@@ -19,7 +20,7 @@ from gradverify.explanations import (
 from gradverify.explanations._difference import Difference
 
 #: in the order in which they are asked; each only while a difference remains
-EXPLANATIONS = (rounded, conditioned, iterations, epsilons, symmetric, conventions, entries)
+EXPLANATIONS = (rounded, conditioned, iterations, epsilons, branches, symmetric, conventions, entries)
 
 
 def explain(difference: Difference) -> None:

@@ -68,11 +68,12 @@ class TorchAutograd:
         bend: tuple[int, str] | None = None,
         without_epsilon: str = "",
         tighter: bool = False,
+        other_branch: bool = False,
     ) -> Autodiff:
         """Gradients of <upstream, forward> at ``case`` in float64. Raises Unsupported with what escaped.
 
         plain  the forward's ordinary value there, which the traced one must equal
-        without_epsilon, tighter  see ``gradverify.tracing.trace``: then the value is another one
+        without_epsilon, tighter, other_branch  see ``gradverify.tracing.trace``: then the value is another one
         """
         if getattr(adapter, "framework", "numpy") == "torch":
             return _torch_going_on(adapter, case) if tighter else _torch(adapter, case, plain)
@@ -81,7 +82,8 @@ class TorchAutograd:
         with quiet():
             traced = trace(
                 _call(adapter), case.primals, case.fixed(), ties=ties, bend=bend, without_epsilon=without_epsilon,
-                tighter=tighter, expect=None if without_epsilon or tighter else plain,
+                tighter=tighter, other_branch=other_branch,
+                expect=None if without_epsilon or tighter or other_branch else plain,
             )  # fmt: skip
             found = traced.vjp(like(plain, {k: np.asarray(v, dtype=float) for k, v in leaves(_upstream(case)).items()}))
         return Autodiff(

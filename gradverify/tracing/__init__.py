@@ -81,6 +81,7 @@ def trace(
     explain: bool = False,
     without_epsilon: str = "",
     tighter: bool = False,
+    other_branch: bool = False,
 ) -> Trace:
     """Run ``call(primals, constants)`` on traced arrays.
 
@@ -89,6 +90,8 @@ def trace(
     ties    who gets the gradient at an exact tie: see ``tape.TIES``
     bend    (index of a node, one of ``KINDS``): the same value with another derivative at that node
     tighter  an iteration that stops at a tolerance goes on to a smaller one
+    other_branch  where both branches of a ``where`` give the same to a few digits, the other one is differentiated; a
+            bound that is a plain number binds nothing: ``where(x > 20, x, log1p(exp(minimum(x, 20))))``
     without_epsilon  "all": log(x + 1e-7) is taken for log(x), which keeps its zeros in mind and means the latter;
             "slope": its derivative alone is taken for 1 / x
     pick    takes the output out of what ``call`` returns; by default the first of a tuple
@@ -102,7 +105,7 @@ def trace(
     if bend is not None and bend[1] not in KINDS:
         raise UsageError(f"bend={bend!r}: the kinds are {', '.join(KINDS)}")
     tape = Tape(dtype=dtype, ties=ties, bend=bend, explain=explain, without_epsilon=without_epsilon,
-                tighter=tighter)  # fmt: skip
+                tighter=tighter, other_branch=other_branch)  # fmt: skip
     leaves: dict[str, Tensor] = {}
     given: dict[str, Any] = {}
     with active(tape), torch.enable_grad():

@@ -35,6 +35,8 @@ def ties(name: str, a: Tensor, b: Tensor) -> Tensor:
 def maximum(a: Tensor, b: Tensor, name: str = "maximum", sign: float = 1.0) -> Tensor:
     """max(a, b), or min for sign = -1; NaN in either gives NaN."""
     a, b = torch.broadcast_tensors(a, b)
+    if tape().other_branch and a.requires_grad != b.requires_grad:
+        return a if a.requires_grad else b
     tie = ties(name, a, b)
     convention = tape().ties
     first = (a > b) if sign > 0 else (a < b)

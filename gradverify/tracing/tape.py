@@ -35,13 +35,13 @@ class Tape:
     """
 
     def __init__(self, *, dtype: str, ties: str, bend: tuple[int, str] | None, explain: bool = False,
-                 without_epsilon: str = "", tighter: bool = False) -> None:  # fmt: skip
+                 without_epsilon: str = "", tighter: bool = False, other_branch: bool = False) -> None:  # fmt: skip
         self.marks: list[Mark] | None = [] if explain else None
         self.dtype = getattr(torch, dtype)
         self.ties = ties
         self.bend = bend
         self.nodes: list[str] = []
-        self.without_epsilon = without_epsilon
+        self.without_epsilon, self.other_branch = without_epsilon, other_branch
         self.epsilons = False  #: a logarithm of x + epsilon was met
         self._epsilons: dict[int, tuple[Any, Any]] = {}  # id of x + epsilon -> (that tensor, x)
         self._factors: dict[int, tuple[Any, float]] = {}  # id of 1e-6 * x -> (that tensor, 1e-6)

@@ -376,3 +376,38 @@ def test_an_angle_between_vectors_of_one_entry_has_no_gradient_by_the_chain_rule
             }
 
     assert verdicts(angles_back, "size-one-axes", {"x": X[:4, :3], "W": W[:2, :3]}, angles) <= {"pass", "skipped"}
+
+
+def reflected(x, k):
+    return np.convolve(np.pad(x, 2, mode="reflect"), k[::-1], "valid"), (x, k)
+
+
+def reflected_back(u, cache):
+    x, k = cache
+    xp, n = np.pad(x, 2, mode="reflect"), len(x)
+    g = np.convolve(u, k, "full")
+    dx = g[2 : 2 + n].copy()
+    for i in range(2):
+        dx[2 - i] += g[i]
+        dx[n - 2 - i] += g[n + 2 + i]
+    return {"x": dx, "k": np.array([u @ xp[j : j + n] for j in range(5)])}
+
+
+def test_an_axis_that_must_be_longer_than_a_border_is_not_asked_to_be_one():
+    primals = {"x": np.random.default_rng(0).standard_normal(8), "k": np.random.default_rng(1).standard_normal(5)}
+    assert gv.verify((reflected, reflected_back), primals).verdict == "pass"
+
+
+def test_a_signal_that_is_too_short_to_be_shifted_need_not_be_one_sample():
+    def late(x):
+        return x[2:] if len(x) > 2 else np.zeros(0)
+
+    def echo(x, a):
+        return x + a * np.append(np.zeros(2), x)[: len(x)], (x, a)
+
+    def echo_back(u, cache):
+        x, a = cache
+        return {"x": u + a * np.append(late(u), np.zeros(2)), "a": u @ np.append(np.zeros(2), x[: len(x) - 2])}
+
+    primals = {"x": np.random.default_rng(0).standard_normal(8), "a": np.array(0.3)}
+    assert gv.verify((echo, echo_back), primals).verdict == "pass"

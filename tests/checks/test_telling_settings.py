@@ -276,3 +276,57 @@ def test_on_a_gpu_no_array_is_handed_over_whose_shape_does_not_fit_the_others(mo
     given = {"q": RNG.standard_normal((2, 5, 4)), "k": RNG.standard_normal((2, 3, 4))}
     assert report(back, given, product, checks=["telling-settings"]).verdict == "pass"
     assert bool(misfits) != on_a_gpu
+
+
+IDS = np.array([3, 0, 5])
+
+
+def lookup(E, ids):
+    return np.tanh(E[ids]), (E, ids)
+
+
+def lookup_back(add):
+    def backward(u, cache):
+        E, ids = cache
+        g = np.zeros_like(E)
+        add(g, ids, u * (1 - np.tanh(E[ids]) ** 2))
+        return {"E": g}
+
+    return backward
+
+
+def assigned(g, ids, rows):
+    g[ids] += rows
+
+
+@pytest.mark.parametrize("ids", [IDS, np.array([[3, 0], [5, 1]])], ids=["words", "sentences"])
+def test_a_word_that_is_there_once_is_tried_twice(ids):
+    E = {"E": RNG.standard_normal((6, 4))}
+    assert report(lookup_back(np.add.at), E, lookup, constants={"ids": ids}).verdict == "pass"
+    found = report(lookup_back(assigned), E, lookup, constants={"ids": ids})
+    assert found.verdict == "fail"
+    assert found.causes[0] == "repeated-indices"
+    assert report(lookup_back(np.add.at), {**E, "ids": ids}, lookup).verdict == "pass"
+    assert report(lookup_back(assigned), {**E, "ids": ids}, lookup).verdict == "fail"
+
+
+def test_what_is_written_to_places_that_are_all_different_may_be_read_from_each():
+    def scatter(x, at):
+        out = np.zeros((6, 2))
+        out[at] = x
+        return out, at
+
+    primals = {"x": RNG.standard_normal((3, 2))}
+    assert report(lambda u, at: {"x": u[at]}, primals, scatter, constants={"at": IDS}).verdict == "pass"
+
+
+def test_a_permutation_stays_one():
+    permuted = lambda x, p: (x[p], p)  # noqa: E731  (as above)
+
+    def back(u, p):
+        g = np.empty_like(u)
+        g[p] = u
+        return {"x": g}
+
+    given = {"p": np.array([2, 0, 3, 1])}
+    assert report(back, {"x": RNG.standard_normal((4, 2))}, permuted, constants=given).verdict == "pass"
