@@ -273,6 +273,7 @@ class Evidence:
     what_if      yields (name of a suspected bug, gradients the forward would have with it), or None when the
                  forward cannot be traced; names look like "missing-activation-derivative: tanh #0"
     dear         a run takes long enough to be thought about: what the numbers say is asked first
+    outputs      primals -> what the forward returns there, or None when that cannot be asked
     """
 
     check: str
@@ -285,6 +286,7 @@ class Evidence:
     gradients: Callable[[Arrays, Out], Gradients]
     what_if: Callable[[], Iterator[tuple[str, Mapping[str, Array]]]] | None = None
     dear: bool = False
+    outputs: Callable[[Arrays], Out] | None = None
 
 
 class Oracle(Protocol):
