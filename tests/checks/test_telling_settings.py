@@ -276,3 +276,25 @@ def test_on_a_gpu_no_array_is_handed_over_whose_shape_does_not_fit_the_others(mo
     given = {"q": RNG.standard_normal((2, 5, 4)), "k": RNG.standard_normal((2, 3, 4))}
     assert report(back, given, product, checks=["telling-settings"]).verdict == "pass"
     assert bool(misfits) != on_a_gpu
+
+
+def scan(a, b):
+    """h[t] = a[t] h[t - 1] + b[t], as many steps as ``a`` has."""
+    h = [np.zeros_like(b[:, 0])]
+    for t in range(a.shape[1]):
+        h.append(a[:, t] * h[-1] + b[:, t])
+    return np.stack(h[1:], 1), (a, np.stack(h, 1))
+
+
+def scan_back(u, cache):
+    a, h = cache
+    db, d = np.zeros_like(u), np.zeros_like(u[:, 0])
+    for t in reversed(range(u.shape[1])):
+        db[:, t] = u[:, t] + d
+        d = db[:, t] * a[:, t]
+    return {"a": db * h[:, :-1], "b": db}
+
+
+def test_what_takes_the_steps_of_another_array_is_not_asked_for_more_of_its_own():
+    r = report(scan_back, {"a": RNG.uniform(0.3, 1.1, (2, 5, 3)), "b": RNG.standard_normal((2, 5, 3))}, scan)
+    assert r.verdict == "pass", str(r)
