@@ -149,9 +149,7 @@ class TorchModule:
         leaves = self._leaves(case)
         self._narrow = next((t.dtype for t in leaves.values() if t.is_floating_point()), None)
         wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and between.continuous(t)}
-        for n in (
-            wanted.keys() & self._own.keys()
-        ):  # what the user hooked to a parameter changes its gradient in training
+        for n in wanted.keys() & self._own.keys():  # what is hooked to a parameter changes its gradient in training
             for hook in (self._own[n]._backward_hooks or {}).values():
                 wanted[n].register_hook(hook)
         randomness = Randomness()
