@@ -152,6 +152,7 @@ class Measurement:
     rounding  absolute bound on the implementation's own rounding, same shape as ``got`` or scalar
     scale     natural magnitude of the compared numbers; the resolution is stated relative to it
     natural   magnitude that the terms behind these numbers may have (|upstream| |out| / |primal|), if known
+    eps       unit roundoff of these terms, if known
     ask       relative resolution an oracle must reach for a pass to mean something
     lower, upper  the one-sided derivatives where they differ (a kink), else None
     why       the sentence used if this fails; the judge writes one if it is empty
@@ -165,6 +166,7 @@ class Measurement:
     rounding: Array | float = 0.0
     scale: float = 0.0
     natural: float = 0.0
+    eps: float = 0.0
     ask: float = 1e-4
     lower: Array | None = None
     upper: Array | None = None
