@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from gradverify.adapters._pairs_of_reals import PairsOfReals
-from gradverify.coarse import TENSOR_CORES, WORTH_A_NOTE, coarseness
+from gradverify.coarse import CAST_NOTE, TENSOR_CORES, WORTH_A_NOTE, cast_to, coarseness
 from gradverify.consult import Consultation
 from gradverify.errors import AdapterError
 from gradverify.inputs import to_bfloat16
 from gradverify.rounding import Spread, floor_of
-from gradverify.sampling import quiet
+from gradverify.sampling import Forward, quiet
 from gradverify.tally import largest, stored_eps
 from gradverify.types import (
     Adapter,
@@ -85,6 +85,7 @@ class LiveBench:
         self._gradients: dict[str, Array | None] | None = None
         self._rounding: Spread | None = None
         self._coarser: float | None = None
+        self._cast: float | None = None
         self._settled: tuple[Measurement, ...] | None = None
         self.consultation: Consultation | None = None
         self.explained = 0  #: failing measurements whose cause was looked for
@@ -107,7 +108,7 @@ class LiveBench:
         """Unit roundoff of the dtype that the implementation computes in: the coarsest of inputs and output."""
         kinds = [v.dtype for v in self.case.primals.values()] + [np.asarray(v).dtype for v in leaves(self.out).values()]
         known = [float(np.finfo(k).eps) for k in kinds if k.kind in "fc"]
-        return max([*known, stored_eps(self.adapter)])
+        return max([*known, stored_eps(self.adapter), self._cast_to()])
 
     def eps_of(self, name: str) -> float:
         """Unit roundoff of one gradient: the coarsest of its own dtype, its primal's, the output's, the storage's."""
@@ -116,7 +117,17 @@ class LiveBench:
         if gradient is not None:
             found.append(np.asarray(gradient).dtype)
         sizes = [float(np.finfo(k).eps) for k in found if k.kind in "fc"]
-        return max([*sizes, stored_eps(self.adapter)])
+        return max([*sizes, stored_eps(self.adapter), self._cast_to()])
+
+    def _cast_to(self) -> float:
+        """Unit roundoff of the narrower type that the forward casts to by itself, where its output shows that."""
+        if self._cast is None:
+            kinds = [v.dtype for v in (*self.case.primals.values(), *map(np.asarray, leaves(self.out).values()))]
+            eps = max([stored_eps(self.adapter), *(float(np.finfo(k).eps) for k in kinds if k.kind in "fc")])
+            narrower = tuple(e for e in getattr(self.adapter, "cast_to", ()) if e > eps)
+            wide = Forward(self.adapter, self.case).out if narrower else self.out
+            self._cast = cast_to(self.out, wide, narrower, eps)
+        return self._cast
 
     def run(self, case: Case | None = None) -> Run:
         """A fresh forward at ``case``; ``given`` and ``constants`` are the very objects that it received."""
@@ -224,7 +235,8 @@ class LiveBench:
             self.consultation.forward.noise = self.noise
             if self.plain is not None:
                 self.consultation.forward.adopt(*self.plain)
-            self._settled = tuple(self.consultation.settle())
+            said = (CAST_NOTE.format(self._cast),) if self._cast else ()
+            self._settled = tuple(replace(m, notes=(*m.notes, *said)) for m in self.consultation.settle())
         return self._settled
 
     def _upstream(self, case: Case) -> Out:

@@ -18,8 +18,11 @@ from gradverify.types import Case, Out, leaves
 RUNS = 3
 SHOWN = 2.0  #: times the simulated rounding that the forward must be off before it says anything
 WORTH_A_NOTE = 8.0  #: ... and before it shows other arithmetic than the dtype's
+CAST = 64.0  #: roundings that an output must be off by before casts show in it
 TENSOR_CORES = 2.0**-10  #: unit roundoff of what these round their inputs to
 NOTE = "the forward is {0:.0f} times coarser than rounding of its dtype explains (TF32, a cast inside?): judged to that"
+
+CAST_NOTE = "the forward casts to a type with a unit roundoff of {0:.1e} by itself: judged to that"
 
 
 def coarseness(
@@ -49,6 +52,18 @@ def coarseness(
     except Exception:  # noqa: BLE001  (user code on an ndarray subclass may fail in any way: nothing is learned)
         return 1.0
     return apart / spread if spread > 0 and apart > SHOWN * spread else 1.0
+
+
+def cast_to(own: Out, truth: Out, narrower: tuple[float, ...], eps: float) -> float:
+    """Unit roundoff of the narrower type that a forward casts to by itself, where its output shows that; else 0.
+
+    own, truth  what it gives, and what it gives in float64 without these casts
+    narrower    unit roundoffs of the types that it casts to, the finest first;  eps  that of its own dtype
+    """
+    apart, size = _distance(own, truth), _size(own)
+    if not narrower or not apart > CAST * eps * size:
+        return 0.0
+    return next((e for e in narrower if apart <= CAST * e * size), narrower[-1])
 
 
 def _size(out: Out) -> float:

@@ -268,6 +268,7 @@ class Consultation:
             rounding=allowance,
             scale=natural if name not in self.missing and self._is_zero(name, answer) else 0.0,
             natural=natural,
+            eps=self.eps[name],
             ask=max(max(self.eps[name], self.forward.eps) ** 0.25, self.stopped.get(name, 0.0)),
             lower=answer.lower,
             upper=answer.upper,

@@ -12,6 +12,7 @@ import numpy as np
 from gradverify.bench import LiveBench
 from gradverify.counterfactuals import Found, Known, what_if
 from gradverify.errors import GradverifyError
+from gradverify.sampling import evaluate
 from gradverify.types import Arrays, Estimate, Evidence, Gradients, Measurement, Out
 
 _KEPT: WeakKeyDictionary[Any, list[Found]] = WeakKeyDictionary()
@@ -47,6 +48,7 @@ def evidence_of(bench: LiveBench, check: str) -> Evidence:
         rounding=rounding,
         gradients=lambda primals, upstream: _gradients(bench, primals, upstream),
         dear=bench.consultation is not None and bench.consultation.dear,
+        outputs=lambda primals: evaluate(bench.truth, bench.case.at(primals)),
         what_if=played if bench.consultation and bench.consultation.autodiff else lambda: _cut(bench),
     )
 

@@ -22,6 +22,8 @@ from gradverify.types import Array, Measurement, Verdict
 #: rounding this large against the terms of a gradient, and as large as the gradient, leaves nothing to judge;
 #: below it the gradient is zero to within its rounding
 SWAMPED = 1e-6
+#: beside the terms that cancel in it a gradient this small is zero; so many roundings of these terms are what is left
+ZERO, LEFT = 1e-12, 16.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,8 @@ def judge(m: Measurement, tolerance: float | None = None) -> Judgement:
         return Judgement(verdict=Verdict.FAIL, n_wrong=tally.wrong, why=_wrong(m, tally, at), **common)
     if tally.vague:
         return Judgement(verdict=Verdict.INCONCLUSIVE, why=_vague(tally, got.size, asked), **common)
-    if m.natural > 0 and tally.budget > max(0.3 * scale, SWAMPED * m.natural):
+    cancelled = LEFT * m.eps if largest(want) <= ZERO * m.natural else 0.0
+    if m.natural > 0 and tally.budget > max(0.3 * scale, max(SWAMPED, cancelled) * m.natural):
         why = f"the implementation's own rounding ({tally.budget:.1e}) is as large as the gradient ({scale:.1e})"
         return Judgement(verdict=Verdict.INCONCLUSIVE, why=why, **common)
     return Judgement(verdict=Verdict.PASS, **common)

@@ -152,6 +152,7 @@ class Measurement:
     rounding  absolute bound on the implementation's own rounding, same shape as ``got`` or scalar
     scale     natural magnitude of the compared numbers; the resolution is stated relative to it
     natural   magnitude that the terms behind these numbers may have (|upstream| |out| / |primal|), if known
+    eps       unit roundoff of these terms, if known
     ask       relative resolution an oracle must reach for a pass to mean something
     lower, upper  the one-sided derivatives where they differ (a kink), else None
     why       the sentence used if this fails; the judge writes one if it is empty
@@ -165,6 +166,7 @@ class Measurement:
     rounding: Array | float = 0.0
     scale: float = 0.0
     natural: float = 0.0
+    eps: float = 0.0
     ask: float = 1e-4
     lower: Array | None = None
     upper: Array | None = None
@@ -273,6 +275,7 @@ class Evidence:
     what_if      yields (name of a suspected bug, gradients the forward would have with it), or None when the
                  forward cannot be traced; names look like "missing-activation-derivative: tanh #0"
     dear         a run takes long enough to be thought about: what the numbers say is asked first
+    outputs      primals -> what the forward returns there, or None when that cannot be asked
     """
 
     check: str
@@ -285,6 +288,7 @@ class Evidence:
     gradients: Callable[[Arrays, Out], Gradients]
     what_if: Callable[[], Iterator[tuple[str, Mapping[str, Array]]]] | None = None
     dear: bool = False
+    outputs: Callable[[Arrays], Out] | None = None
 
 
 class Oracle(Protocol):

@@ -319,6 +319,17 @@ SCENES = {
         {"x": X},
         {},
     ),
+    "clipped-in-backward": (
+        """
+    def forward(x):
+        return np.tanh(x), np.tanh(x)
+    def backward(u, a):
+        @@
+        return {"x": dx}
+""",
+        {"x": X},
+        {},
+    ),
     "upstream-mutated": (RELU, {"x": X}, {}),
     "wrong-axis": (LINEAR, {**POINT, "x": X[:3]}, {}),
     "wrong-mask": (RELU.replace("        @@", "        @@\n        return {'x': dx}"), {"x": X}, {}),

@@ -35,6 +35,7 @@ LAYERS = (
         "_torch_stops",
         "jumps",
         "_torch_draws",
+        "_torch_casts",
         "waivers",
         "subjects",
         "draws",

@@ -10,6 +10,7 @@ from gradverify import registry
 from gradverify.adapters import _torch as between
 from gradverify.adapters._arrays import as_array, given, is_tensor, tensor_array
 from gradverify.adapters._bind import run, slots
+from gradverify.adapters._casts import Casts
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
 from gradverify.errors import AdapterError, Unsupported, UsageError
@@ -42,9 +43,15 @@ class TorchFunction:
         self._dtype = between.dtype_named(self._torch, dtype)
         self.dtype = between.numpy_less(self._dtype)
         self._narrow: Any = None  #: the dtype that the last run computed in
+        self._casts = Casts(self._torch)
         self.name = name or function.__name__
         self._new_style = function.setup_context is not self._torch.autograd.Function.setup_context
         self._sig = between.taken_by(self._torch, function)
+
+    @property
+    def cast_to(self) -> tuple[float, ...]:
+        """Unit roundoffs of the other types that the forward casts to by itself; known after a run."""
+        return self._casts.met
 
     @classmethod
     def accepts(cls, subject: object) -> bool:
@@ -67,7 +74,9 @@ class TorchFunction:
         args = self._args(primals, {k: between.constant(self._torch, v, dtype, device) for k, v in constants.items()})
         drawn = between.drawn_as(self._torch, self._narrow, dtype)
         with Randomness().forward(), between.backward_bypassed(self._torch), drawn:
-            out = self.pick(between.forward_only(self._torch, self._function, tuple(args))[0])
+            out = self._casts.kept_wide(
+                lambda: self.pick(between.forward_only(self._torch, self._function, tuple(args))[0]), dtype
+            )
         outs = out.values() if isinstance(out, dict) else [out]
         if any(t.requires_grad for t in tensors) and not any(getattr(o, "requires_grad", False) for o in outs):
             raise Unsupported(
@@ -97,7 +106,7 @@ class TorchFunction:
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
             try:
-                raw = self._function.apply(*args)
+                raw = self._casts.noting(lambda: self._function.apply(*args), self._narrow)
             except RuntimeError as error:
                 if "leaf Variable" not in str(error):
                     raise AdapterError(f"{self.name}.forward raised {type(error).__name__}: {error}") from error

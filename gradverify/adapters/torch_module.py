@@ -11,6 +11,7 @@ from gradverify import registry
 from gradverify.adapters import _torch as between
 from gradverify.adapters._arrays import given, is_tensor, tensor_array
 from gradverify.adapters._bind import arguments, run, signature, slots
+from gradverify.adapters._casts import Casts
 from gradverify.adapters._containers import Containers
 from gradverify.adapters._gradients import as_gradient
 from gradverify.adapters._seeds import Randomness
@@ -55,6 +56,7 @@ class TorchModule:
         self.dtype = between.numpy_less(self._dtype)
         self.name = name or getattr(subject, "__name__", type(subject).__name__)
         self._narrow: Any = None  #: the dtype that the last run computed in
+        self._casts = Casts(torch)
         self._own_functions = own_functions
         self._refuses = False  #: it does not bear torch.autograd.grad
         self._owned = False  #: its inputs must lie in memory of torch's own
@@ -77,6 +79,11 @@ class TorchModule:
             containers.forward(self._fn), device=self.device, dtype=self._dtype,
             own_functions=self._own_functions, name=self.name,
         )  # fmt: skip
+
+    @property
+    def cast_to(self) -> tuple[float, ...]:
+        """Unit roundoffs of the other types that the forward casts to by itself; known after a run."""
+        return self._casts.met
 
     @property
     def _own(self) -> dict[str, Any]:
@@ -110,7 +117,9 @@ class TorchModule:
         dtype, device = (like.dtype, like.device) if like is not None else (self._dtype, self.device)
         bypassed = nullcontext() if self._own_functions else between.backward_bypassed(self._torch)
         with Randomness().forward(), bypassed, between.drawn_as(self._torch, self._narrow or self._dtype, dtype):
-            return self.pick(self._forward(self._fresh(), primals, constants, dtype, device))
+            return self._casts.kept_wide(
+                lambda: self.pick(self._forward(self._fresh(), primals, constants, dtype, device)), dtype
+            )
 
     def pick(self, raw: Any) -> Any:
         """The floating-point outputs: a tensor, or a dict of them by their place (``0``, ``1.h``)."""
@@ -151,12 +160,16 @@ class TorchModule:
         leaves = self._leaves(case)
         self._narrow = next((t.dtype for t in leaves.values() if t.is_floating_point()), None)
         wanted = {n: t.requires_grad_() for n, t in leaves.items() if n in names and between.continuous(t)}
+        for n in wanted.keys() & self._own.keys():  # what is hooked to a parameter changes its gradient in training
+            for hook in (self._own[n]._backward_hooks or {}).values():
+                wanted[n].register_hook(hook)
         randomness = Randomness()
         with randomness.forward(), torch.enable_grad():
             # code that refuses torch.autograd.grad may write to the .grad of its inputs: so these are no leaves then
             fed = {n: t.view_as(t) if self._refuses and n not in self._own else t for n, t in leaves.items()}
             try:
-                raw = run(self.name, self._forward, held, fed, case.constants, self._dtype, self.device)
+                asked = held, fed, case.constants, self._dtype, self.device
+                raw = self._casts.noting(lambda: run(self.name, self._forward, *asked), self._narrow)
             except AdapterError as error:
                 if not self._wants_its_own_memory(error):
                     raise

@@ -14,7 +14,14 @@ from gradverify.types import Array, Arrays, Cause, Evidence, Gradients, Measurem
 
 #: what a name below says less well than any name in its set, for the same numbers
 LESS_SPECIFIC = {
-    "scale": {"sign", "missing-batch-mean", "double-batch-mean", "accumulated", "upstream-ignored"},
+    "scale": {
+        "sign",
+        "missing-batch-mean",
+        "double-batch-mean",
+        "accumulated",
+        "upstream-ignored",
+        "clipped-in-backward",
+    },
     "zeroed-entries": {"dropped-samples", "repeated-indices", "detached", "wrong-mask"},
     "detached": {"wrong-mask", "missing-activation-derivative"},
     "permuted": {"transposed", "off-by-one-layer", "sign"},

@@ -10,9 +10,10 @@ from gradverify import registry
 from gradverify.causes._pair import Pair
 from gradverify.causes._tools import batch_sizes, experiment, pair, pairs
 from gradverify.causes._what_if import played_through
-from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
+from gradverify.types import Array, Cause, Evidence, Measurement, differentiable, leaves, like
 
 DIGITS = 30  #: how far above the roundings a difference must stand to show its structure
+NUDGE, LEAST = 1e-3, 1e-9  #: a change of a primal, and the part of the largest change of an output that is none
 SUGGESTION = "let the loop run over the whole batch, and add (+=) every sample's contribution"
 
 
@@ -117,9 +118,30 @@ def _blind(p: Pair, b: int, ev: Evidence) -> Found | None:
     for q in pairs(ev).values():  # a sample that reaches nothing (a dead relu) is not lost
         if q.want.ndim > 1 and q.want.shape[0] == b:
             lost &= np.any(q.signal, axis=tuple(range(1, q.want.ndim)))
+    if np.any(lost) and not np.all(lost):
+        lost &= _reached(p, b, ev)
     if not np.any(lost) or np.all(lost):
         return None
     return f"the upstream of samples {_list(lost)} of {b} does not reach the gradient of {p.name}, to the bit", 0.8
+
+
+def _reached(p: Pair, b: int, ev: Evidence) -> Array:
+    """The samples of the output that change with the primal: of an empty bag, or a dead relu, nothing is lost."""
+    x = ev.case.primals[p.name]
+    if ev.outputs is None or not differentiable(x):
+        return np.ones(b, dtype=bool)
+    xi = np.random.default_rng(0).uniform(0.5, 1.0, x.shape) * NUDGE
+    size = float(np.max(np.abs(x), initial=0.0)) or 1.0
+    moved = np.where(x != 0, x * (1 + xi), xi * size).astype(x.dtype)
+    try:
+        then = leaves(ev.outputs({p.name: moved}))
+    except Exception:  # noqa: BLE001  (user code may raise anything where it was not meant to run: no evidence)
+        return np.ones(b, dtype=bool)
+    change = np.zeros(b)
+    for k, v in leaves(ev.out).items():
+        apart = np.abs(np.asarray(then[k], dtype=complex) - np.asarray(v))
+        change = np.fmax(change, np.max(apart.reshape(b, -1), axis=1, initial=0.0))
+    return np.asarray(change > LEAST * np.max(change, initial=0.0))
 
 
 def _without(v: Array, i: int) -> Array:

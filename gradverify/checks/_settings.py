@@ -166,7 +166,7 @@ def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     made_for = {tuple(v) for v in vars_of_object(bench.adapter).values() if isinstance(v, (tuple, list)) and len(v) > 1
                 and all(isinstance(n, (int, np.integer)) for n in v)}  # fmt: skip
     for k, v in _tensors(bench, case):
-        free = [i for i in _free(bench, case, k) if _accepted(bench, sized_along(case, k, {i: 1}))]
+        free = [i for i in _free(bench, case, k) if _looks_on(bench, case, k, i)]
         if free and not PARAMETER.fullmatch(k) and v.shape not in made_for and v.shape[1:] not in made_for:
             by = {axis: 1 + 2 * i for i, axis in enumerate(reversed(free))}
             shape = tuple(n + by.get(i, 0) for i, n in enumerate(v.shape))
@@ -181,7 +181,7 @@ def _longer_kernels(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]
     """Windows longer by one overlap, whatever the stride of two."""
     for k, v in _tensors(bench, case):
         if PARAMETER.fullmatch(k):
-            free = {i: 1 for i in _free(bench, case, k) if _accepted(bench, sized_along(case, k, {i: 1}))}
+            free = {i: 1 for i in _free(bench, case, k) if _looks_on(bench, case, k, i)}
             if free:
                 shape = tuple(n + free.get(i, 0) for i, n in enumerate(v.shape))
                 why = f"{k} has shape {v.shape}: windows may not overlap"
@@ -198,6 +198,17 @@ def _free(bench: Bench, case: Case, name: str) -> Iterator[int]:
     taken = {n for v in others for n in v.shape} if unguarded(bench) else set()
     shape = case.primals[name].shape
     return (i for i in range(min(1, len(shape) - 1), len(shape)) if shape[i] not in taken)
+
+
+def _looks_on(bench: Bench, case: Case, name: str, axis: int) -> bool:
+    """Whether the forward accepts an axis longer by one, and looks at what was added there or to an axis twice as long.
+
+    A stride may leave one pixel over. What takes ``T`` steps of everything, with ``T`` the length of another array, was
+    not made for longer ones.
+    """
+    if not _accepted(bench, sized_along(case, name, {axis: 1})):
+        return False
+    return any(_tells(bench, sized_along(case, name, {axis: n})) for n in (1, case.primals[name].shape[axis]))
 
 
 def _tensors(bench: Bench, case: Case) -> Iterator[tuple[str, Array]]:

@@ -32,7 +32,7 @@ WHY = "is not the sum over its two uses when the operation is used twice in one 
     "shared-node",
     catches=("stale-state", "aliased", "accumulated"),
     raises="stale-state",
-    requires=("shape", "second-call-equal", "two-forwards-before-one-backward"),
+    requires=("shape", "linear-in-upstream", "second-call-equal", "two-forwards-before-one-backward"),
 )
 def shared_node(bench: Bench) -> Iterator[Measurement]:
     """Used twice in one graph (shared weights, a residual, a diamond), each use gets its own gradient; they add up.

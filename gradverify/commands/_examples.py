@@ -6,6 +6,7 @@ from __future__ import annotations
 CAUSES: dict[str, tuple[str, str]] = {
     "accumulated": ("dW = delta.T @ x", "total = total + delta.T @ x; dW = total  # it outlives the call"),
     "aliased": ("return u * w, u * x", "np.multiply(u, w, out=buf); np.multiply(u, x, out=buf); return buf, buf"),
+    "clipped-in-backward": ("dx = u * (1 - a**2)", "dx = np.clip(u * (1 - a**2), -0.5, 0.5)"),
     "cross-entropy-twice": ("dz = p - y", "dz = softmax_backward(p - y)"),
     "derivative-of-activation-not-preactivation": ("dz = da * tanh_prime(z)", "dz = da * tanh_prime(a)"),
     "detached": ("grads = (dx, dW)", "grads = (dx, None)  # where the output depends on W"),

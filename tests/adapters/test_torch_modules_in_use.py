@@ -193,3 +193,18 @@ class Mixed(nn.Module):
 def test_a_complex_parameter_beside_a_real_one_keeps_its_imaginary_part():
     report = gv.verify(Mixed(), {"x": drawn(4, 3).float()})
     assert report.verdict == "pass", report
+
+
+def test_a_hook_on_a_parameter_changes_its_gradient_as_it_does_in_training():
+    module = torch.nn.Linear(4, 3, dtype=torch.float64)
+    module.weight.register_hook(lambda g: g * torch.tensor([[1.0], [0.0], [1.0]]))
+    report = gv.verify(module, {"x": torch.randn(5, 4, dtype=torch.float64)})
+    assert report.verdict == "fail"
+    assert report.causes[0] == "zeroed-entries"
+
+
+def test_a_hook_on_a_parameter_that_looks_only_changes_nothing():
+    module, seen = torch.nn.Linear(4, 3, dtype=torch.float64), []
+    module.weight.register_hook(lambda g: seen.append(float(g.norm())))
+    assert gv.verify(module, {"x": torch.randn(5, 4, dtype=torch.float64)}).verdict == "pass"
+    assert seen

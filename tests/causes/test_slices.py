@@ -66,6 +66,32 @@ def test_a_gradient_that_backward_clips_is_said_to_be_clipped(rng, bound):
         return np.clip(3 * u * x**2, -bound, bound)
 
     report = gv.verify((lambda x: (x**3, x), backward), {"x": rng.standard_normal((5, 4))})
+    assert report.causes[0] == "clipped-in-backward"
+    assert f"every entry of it is {'1/2' if bound == 0.5 else '1'} or" in str(report)
+
+
+def test_a_gradient_that_is_clipped_where_it_is_huge_alone_is_said_to_be_clipped(rng):
+    report = gv.verify(
+        (lambda x: (x**3, x), lambda u, x: np.clip(3 * u * x**2, -1e3, 1e3)), {"x": rng.standard_normal((5, 4))}
+    )
+    assert report.causes == ["clipped-in-backward"]
+
+
+def test_a_gradient_that_backward_divides_by_its_norm_is_no_other_factor_and_no_state(rng):
+    def backward(u, x):
+        d = 3 * u * x**2
+        return d / max(1.0, np.linalg.norm(d))
+
+    report = gv.verify((lambda x: (x**3, x), backward), {"x": rng.standard_normal((5, 4))})
+    assert report.causes == ["clipped-in-backward"]
+    assert "its norm is 1" in str(report)
+
+
+def test_a_loss_without_an_upstream_that_clips_is_named_by_its_numbers(rng):
+    def loss(x):
+        return np.sum(x**4), np.clip(4 * x**3, -1, 1)
+
+    report = gv.verify(loss, {"x": rng.standard_normal((5, 4))})
     assert report.causes[0] == "scale"
     assert "the gradient is clipped" in str(report)
 

@@ -330,3 +330,25 @@ def test_a_permutation_stays_one():
 
     given = {"p": np.array([2, 0, 3, 1])}
     assert report(back, {"x": RNG.standard_normal((4, 2))}, permuted, constants=given).verdict == "pass"
+
+
+def scan(a, b):
+    """h[t] = a[t] h[t - 1] + b[t], as many steps as ``a`` has."""
+    h = [np.zeros_like(b[:, 0])]
+    for t in range(a.shape[1]):
+        h.append(a[:, t] * h[-1] + b[:, t])
+    return np.stack(h[1:], 1), (a, np.stack(h, 1))
+
+
+def scan_back(u, cache):
+    a, h = cache
+    db, d = np.zeros_like(u), np.zeros_like(u[:, 0])
+    for t in reversed(range(u.shape[1])):
+        db[:, t] = u[:, t] + d
+        d = db[:, t] * a[:, t]
+    return {"a": db * h[:, :-1], "b": db}
+
+
+def test_what_takes_the_steps_of_another_array_is_not_asked_for_more_of_its_own():
+    r = report(scan_back, {"a": RNG.uniform(0.3, 1.1, (2, 5, 3)), "b": RNG.standard_normal((2, 5, 3))}, scan)
+    assert r.verdict == "pass", str(r)

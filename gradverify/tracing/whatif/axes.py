@@ -89,7 +89,8 @@ def _picked(rule: Rule, axes: tuple[int, ...], index: int) -> ShapedRule:
         t = rule(g)
         for k in sorted(axes, reverse=True):
             t = t.select(k, index)
-        return t.reshape(shape)
+        # one entry that is zero is no entry at all: then the way as a whole is missing
+        return t.reshape(shape) if t.any() else torch.full(shape, torch.nan, dtype=t.dtype, device=t.device)
 
     return picked
 
