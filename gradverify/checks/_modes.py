@@ -132,6 +132,12 @@ def _twin(adapter: Any, resting: str, told: list[str]) -> Any:
     return twin if found else adapter
 
 
+def turned_on(owner: Any, resting: str) -> None:
+    """Turn every flag on an object and on what hangs on it, in place."""
+    for place, key, (turned, _) in list(_flags(owner, resting)):
+        setattr(place, key, turned)
+
+
 def _is_object(value: Any) -> bool:
     """An instance of a class with attributes, which may have a mode; no function, class or Python module."""
     if isinstance(value, (type, ModuleType)):
