@@ -31,7 +31,7 @@ def detached(m: Measurement, ev: Evidence) -> Cause | None:
         )
     if p is None or not p.alike or np.any(p.got) or not np.any(p.signal):
         return None
-    name = str(m.facts.get("primal", p.name))
+    name = p.name.removeprefix("gradient of ")
     if np.any(ev.got.get(name, p.got)):
         return None  # a few entries were looked at, and others are not 0
     return Cause(
