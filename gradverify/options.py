@@ -24,7 +24,7 @@ def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
         if text in listed:
             return text
         raise argparse.ArgumentTypeError(
-            f"no {what} is called {text!r}{nearest(text, listed)} Known: {', '.join(listed)}"
+            f"no {what} is called {text!r}{nearest(text, listed)} known: {', '.join(listed)}"
         )
 
     return convert

@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
             from gradverify.recording import DEFAULTS, WAIVERS
 
             config.stash[DEFAULTS], config.stash[WAIVERS] = defaults, waivers
-        if config.getoption("gradverify_columns") or config.getini("gradverify_columns"):
+        if config.getoption("gradverify_columns") or _ini(config, "columns"):
             _columns(config)
         _files(config)
         if config.getoption("gradverify_target") and not hasattr(config, "workerinput"):
@@ -76,19 +76,27 @@ def _defaults(config: pytest.Config) -> dict[str, Any]:
     given = {}
     for name, convert, _, _ in options.SHARED:
         value = config.getoption(f"gradverify_{name}")
-        if value is None and config.getini(f"gradverify_{name}"):
-            value = convert(config.getini(f"gradverify_{name}"))
+        if value is None and _ini(config, name):
+            value = convert(_ini(config, name))
         if value is not None:
             given[name] = value
     return given
+
+
+def _ini(config: pytest.Config, name: str) -> str:
+    """An ini key. Raises ArgumentTypeError for what is no text, such as a list in pyproject.toml."""
+    value: Any = config.getini(f"gradverify_{name}")
+    if not isinstance(value, str):
+        raise argparse.ArgumentTypeError(f"the ini key gradverify_{name} is a text, such as 'a,b', not {value!r}")
+    return value
 
 
 def _waivers(config: pytest.Config) -> list[Any]:
     path: Path | None = None
     if config.getoption("gradverify_waivers"):
         path = config.invocation_params.dir / config.getoption("gradverify_waivers")
-    elif config.getini("gradverify_waivers"):
-        path = config.rootpath / config.getini("gradverify_waivers")
+    elif _ini(config, "waivers"):
+        path = config.rootpath / _ini(config, "waivers")
     if path is None:
         return []
     from gradverify.waivers import read_waivers
@@ -113,7 +121,7 @@ def _files(config: pytest.Config) -> None:
 def _columns(config: pytest.Config) -> list[str]:
     from gradverify.pytest_table import chosen_columns
 
-    return chosen_columns(config.getoption("gradverify_columns") or config.getini("gradverify_columns"))
+    return chosen_columns(config.getoption("gradverify_columns") or _ini(config, "columns"))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -61,8 +61,8 @@ class SessionLike(Protocol):
 
 
 def chosen_columns(text: str) -> list[str]:
-    """The columns named in ``a,b,c``. Raises UsageError naming the nearest."""
-    names = [part.strip() for part in text.split(",") if part.strip()] or list(DEFAULT)
+    """The columns named in ``a,b,c``, or one a line. Raises UsageError naming the nearest."""
+    names = [part.strip() for part in text.replace("\n", ",").split(",") if part.strip()] or list(DEFAULT)
     for name in names:
         if name not in COLUMNS:
             raise UsageError(f"no column is called {name!r}{nearest(name, COLUMNS)} known: {', '.join(COLUMNS)}")
@@ -132,7 +132,17 @@ def stale(findings: Sequence[Finding], config: pytest.Config) -> Iterator[str]:
         if waiver not in current:
             yield f"expired on {waiver.until}: {waiver}"
         elif waiver not in used:
-            yield f"stale, it excused nothing in this run: {waiver}"
+            yield f"stale, it excused nothing in this run: {waiver}{misspelt(waiver.check)}"
+
+
+def misspelt(pattern: str) -> str:
+    """What to say of the check of a waiver that is none; nothing of a pattern."""
+    from gradverify import registry
+
+    known = [*registry.check, *registry.invariant]
+    if pattern in known or set(pattern) & set("*?["):
+        return ""
+    return f" (no check is called {pattern!r}{nearest(pattern, known).rstrip(';')})"
 
 
 def save(session: SessionLike, config: pytest.Config, complete: bool) -> str:

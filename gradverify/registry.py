@@ -71,7 +71,7 @@ class Registry(Generic[T]):
             return self._entries[name]
         except KeyError:
             close = get_close_matches(name, self._entries, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = f"; did you mean {close[0]!r}?" if close else "."
             known = ", ".join(sorted(self._entries))
             raise UsageError(f"no {self.kind} is called {name!r}{hint} Known: {known}") from None
 

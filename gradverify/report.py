@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -182,14 +183,17 @@ def format_of(path: Path) -> Entry[Any]:
 
 def write_lines(target: Path, lines: Iterable[str]) -> None:
     """Write beside ``target`` and move into place, so that no reader ever sees half a file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.writelines(line + "\n" for line in lines)
         os.replace(beside, target)
+    except OSError as error:
+        raise OSError(f"cannot write {str(target)!r}: {error.strerror}") from error  # not of the name beside it
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike[str]) -> Report:

@@ -52,6 +52,8 @@ def subject(fn: F | None = None, /, *, name: str | None = None, **keywords: Any)
         )
 
     def mark(function: F) -> F:
+        if not inspect.isfunction(function):
+            raise UsageError(f"@gv.subject marks functions, not a {type(function).__name__}; write def name(rng): ...")
         inside = function.__qualname__.rpartition(".")[0]
         if inside and not inside.endswith("<locals>"):
             said = function.__qualname__
@@ -192,7 +194,7 @@ def _near(filename: str) -> str:
 def find_files(path: Path) -> list[Path]:
     """A file itself, or every ``*.py`` of a folder, sorted. Raises UsageError when there is nothing there."""
     if path.is_dir():
-        files = sorted(path.glob("*.py"))
+        files = sorted(file for file in path.glob("*.py") if file.is_file())  # no link that leads nowhere
         if not files:
             raise UsageError(f"the folder {str(path)!r} holds no Python file")
         return files

@@ -186,7 +186,7 @@ def scaled(rng):
         (["check", "plain"], 2, "plain has no subject; mark a function of rng with @gv.subject"),
         (["check", "plain/helper.py"], 2, "has no subject"),
         (["check", "net.py:rihgt"], 2, "net.py has no subject called 'rihgt'; did you mean 'right'?"),
-        (["check", "net.py", "--only", "rihgt"], 2, "no subject called 'rihgt'; did you mean 'right'?"),
+        (["check", "net.py", "--only", "rihgt"], 2, "has a subject called 'rihgt'; did you mean 'right'?"),
         (["check", "net.py", "--level", "standart"], 2, "no level is called 'standart'; did you mean 'standard'?"),
         (["check", "net.py", "--dtype", "float31"], 2, "did you mean 'float32'?"),
         (["check", "net.py", "--seed", "-1"], 2, "a seed is a whole number"),
@@ -195,6 +195,11 @@ def scaled(rng):
         (["check", "net.py", "--oracles", "finite-diffs"], 2, "did you mean 'finite-differences'?"),
         (["check", "net.py", "--format", "htlm"], 2, "did you mean 'html'?"),
         (["check", "net.py", "--out", "report.docx"], 2, "known suffixes"),
+        (["check", "net.py", "--checks", " , "], 2, "argument --checks: it is empty"),
+        (["check", "net.py", "--out", ""], 2, "argument --out: it is empty"),
+        (["check", "net.py", "--format", ""], 2, "argument --format: it is empty"),
+        (["check", ""], 2, "argument FILE[:NAME]: it is empty"),
+        (["check", ":right"], 2, "there is no file ':right'"),
         (["check"], 2, "the following arguments are required"),
         (["chekc", "net.py"], 2, "no command is called 'chekc'; did you mean 'check'?"),
         (["explain", "transpose"], 2, "nothing is called 'transpose'; did you mean 'transposed'?"),
@@ -221,6 +226,14 @@ def test_bad_input_gets_one_clear_message_on_stderr(here, run, argv, status, mes
     assert (got, out) == (status, "")
     assert message in err
     assert err.startswith("gradverify")
+
+
+def test_a_link_that_leads_nowhere_does_not_take_the_folder_with_it(here, run):
+    write(here, "net.py", RIGHT)
+    (here / "gone.py").symlink_to("nowhere.py")
+    status, out, err = run("check", ".")
+    assert (status, err) == (0, "")
+    assert "1 subject: 1 pass" in out
 
 
 @pytest.mark.parametrize(

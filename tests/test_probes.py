@@ -130,6 +130,13 @@ def test_every_entry_that_the_search_names_first_is_wrong(plant):
         assert got[f.facts["primal"]][at] != truth[f.facts["primal"]][at]
 
 
+@pytest.mark.parametrize("plant", [column, sample, diagonal], ids=lambda f: f.__name__)
+def test_zeros_that_the_search_led_to_are_zeroed_entries_and_no_gradient_that_is_cut_off(plant):
+    report = Net(plant).verify()
+    assert report.causes == ["zeroed-entries"]
+    assert PLANTED[plant][1] in str(report)
+
+
 def test_a_single_wrong_entry_is_the_worst_of_the_finding():
     report = Net(entry).verify()
     found = located(report)[0]

@@ -256,6 +256,29 @@ def test_the_header_line_appears_only_when_something_is_set(tests):
     tests("def test_it():\n    pass", "--gradverify-level=quick").stdout.fnmatch_lines(["gradverify: level quick"])
 
 
+def test_columns_may_be_written_one_a_line(tests, pytester):
+    pytester.makeini("[pytest]\ngradverify_columns =\n    verdict\n    test\n")
+    result = tests(f"def test_it(gradverify):\n    gradverify((forward, right), PRIMALS, {CHECK})")
+    assert result.ret == 0
+    result.stdout.re_match_lines([r"verdict  test\s*$"])
+
+
+def test_an_ini_key_that_is_a_list_is_one_clear_line(tests, pytester):
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\ngradverify_columns = ["verdict", "test"]')
+    result = tests("def test_it():\n    pass")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: gradverify: the ini key gradverify_columns is a text, *"])
+
+
+def test_a_waiver_of_a_check_that_is_none_says_so(tests, pytester):
+    pytester.path.joinpath("w.toml").write_text('[[waiver]]\ncheck = "pullback-matches-oracel"\nreason = "typed"\n')
+    code = f"def test_it(gradverify):\n    gradverify((forward, right), PRIMALS, {CHECK})"
+    result = tests(code, "--gradverify-waivers=w.toml")
+    result.stdout.fnmatch_lines(
+        ["stale, *(no check is called 'pullback-matches-oracel'; did you mean 'pullback-matches-oracle'?)"]
+    )
+
+
 def test_an_ini_key_with_a_typo_stops_the_run(tests):
     result = tests("def test_it():\n    pass", "-o", "gradverify_level=quik")
     result.stderr.fnmatch_lines(["ERROR: gradverify: no level is called 'quik'; did you mean 'quick'?*"])

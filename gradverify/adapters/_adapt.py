@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradverify import registry
+from gradverify.adapters._advice import advice, order_of
 from gradverify.adapters._arrays import describe, is_tensor, tensor_array
 from gradverify.adapters._gradients import assign
 from gradverify.adapters._pairs_of_reals import PairsOfReals
@@ -47,8 +48,13 @@ def adapt(
         tensors = any(is_tensor(v) for v in primals.values())
         torch_first = device is not None or tensors
         kinds.sort(key=lambda kind: (torch_first and kind.framework != "torch", -kind.priority))
-        chosen = next((kind for kind in kinds if kind.accepts(subject)), None)
+        if said := order_of(subject):
+            raise UsageError(said)
+        said = advice(subject) if isinstance(subject, (list, tuple)) else ""  # layers may be callable, as functions are
+        chosen = None if said else next((kind for kind in kinds if kind.accepts(subject)), None)
         if chosen is None:
+            if said := said or advice(subject):
+                raise AdapterError(f"cannot tell how to drive {describe(subject)}: {said}")
             lines = "\n".join(f"  {kind.accepted}" for kind in sorted(kinds, key=lambda k: -k.priority))
             raise AdapterError(f"cannot tell how to drive {describe(subject)}; accepted are\n{lines}")
         if torch_first and chosen.framework == "torch" and _by_hand(subject, primals, constants):

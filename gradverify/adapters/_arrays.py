@@ -31,7 +31,7 @@ def describe(value: object) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if value is None or isinstance(value, (str, bool, int, float)):
         return repr(value)
-    return f"a {type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def tensor_array(tensor: Any) -> Array:

@@ -131,7 +131,9 @@ def assign(result: Any, primals: Arrays, who: str = "backward", order: Sequence[
     if isinstance(result, list) and len(floats) == 1 and all(isinstance(v, (int, float)) for v in result):
         return dict.fromkeys(names) | {floats[0]: as_gradient(floats[0], result, who)}
     values = [v for v in result if not (isinstance(v, (tuple, list, Mapping)) and len(v) == 0)]  # no parameters here
-    if len(values) not in (len(names), len(floats), len(order)):
+    if any(isinstance(v, Mapping) for v in values) and (whole := _put_together(values, floats)) is not None:
+        return by_name(whole, primals, who)
+    if len(values) not in (len(names), len(floats), len(order)) or _better_flat(values, names, primals):
         values = list(flatten(result))
     own = [n for n in order if n in primals]
     chosen = next((o for o in (names, floats, list(order)) if len(o) == len(values)), None)
@@ -147,6 +149,24 @@ def assign(result: Any, primals: Arrays, who: str = "backward", order: Sequence[
         chosen = other
     got = dict(zip(chosen, values, strict=True))
     return {n: as_gradient(n, got.get(n), who) for n in names}
+
+
+def _put_together(values: Sequence[Any], names: Sequence[str]) -> dict[Any, Any] | None:
+    """``dx, {"W": dW, "b": db}`` as one mapping: what stands outside belongs to the primals that have no key."""
+    found: dict[Any, Any] = {}
+    for v in values:
+        found |= v if isinstance(v, Mapping) else {}
+    left = [n for n in names if spelled(n, [str(k) for k in found]) is None]
+    outside = [v for v in values if not isinstance(v, Mapping)]
+    return {**found, **dict(zip(left, outside, strict=True))} if len(left) == len(outside) else None
+
+
+def _better_flat(values: Sequence[Any], names: Sequence[str], primals: Arrays) -> bool:
+    """``dx, [dW]``: as many values as primals, but only without the list the shapes are theirs."""
+    flat = list(flatten(values))
+    if len(flat) != len(values) or len(values) != len(names):
+        return False
+    return any(isinstance(v, (tuple, list)) for v in values) and fits(names, flat, primals)
 
 
 def fits(names: Sequence[str], values: Sequence[Any], primals: Arrays) -> bool:

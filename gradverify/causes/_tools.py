@@ -121,6 +121,9 @@ def elsewhere(ev: Evidence, p: Pair, factor: float) -> str:
     return f" ({'; '.join(said)})" if said else ""
 
 
+FED = ("x", "X", "inputs", "input")
+
+
 def batch_sizes(ev: Evidence, m: Measurement | None = None) -> dict[int, str]:
     """Lengths that may be the batch -> where they come from: what a check or the case says, else leading axes."""
     if m is not None and "length" in m.facts:
@@ -139,7 +142,9 @@ def batch_sizes(ev: Evidence, m: Measurement | None = None) -> dict[int, str]:
     for k, v in ev.case.primals.items():
         if v.ndim and int(v.shape[0]) in found:
             found[int(v.shape[0])].append(k)
-    for k, v in arrays.items():
+    fed = {k: v for k, v in ev.case.primals.items() if ev.got.get(k) is None or k in FED}
+    data |= fed
+    for k, v in {**arrays, **fed}.items():
         if v.ndim > 1 and sum(w.ndim > 1 and w.shape[-1] == v.shape[-1] for w in data.values()) > 1:
             found.setdefault(int(v.shape[-1]), []).append(f"the last axis of {k}")
     return {n: ", ".join(names) for n, names in found.items() if n > 1}

@@ -31,9 +31,12 @@ def detached(m: Measurement, ev: Evidence) -> Cause | None:
         )
     if p is None or not p.alike or np.any(p.got) or not np.any(p.signal):
         return None
+    name = p.name.removeprefix("gradient of ")
+    if np.any(ev.got.get(name, p.got)):
+        return None  # a few entries were looked at, and others are not 0
     return Cause(
         name="detached",
-        evidence=f"all {p.got.size} entries of the gradient of {p.name} are 0; the derivative reaches "
+        evidence=f"all {p.got.size} entries of the gradient of {name} are 0; the derivative reaches "
         f"{np.max(np.abs(p.want)):.3g}",
         suggestion=SUGGESTION,
         confidence=0.93 if p.got.size > 1 else 0.8,

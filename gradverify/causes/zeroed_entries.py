@@ -8,6 +8,8 @@ from gradverify import registry
 from gradverify.causes._tools import pair
 from gradverify.types import Array, Cause, Evidence, Measurement
 
+SUGGESTION = "look for a loop that ends early, a mask, or a buffer that is only partly written"
+
 
 @registry.cause("zeroed-entries")
 def zeroed_entries(m: Measurement, ev: Evidence) -> Cause | None:
@@ -16,15 +18,30 @@ def zeroed_entries(m: Measurement, ev: Evidence) -> Cause | None:
     if p is None or not p.alike:
         return None
     zero = (p.got == 0) & p.signal
+    if np.all(zero) and np.any(ev.got.get(p.name.removeprefix("gradient of "), p.got)):
+        return Cause(
+            name="zeroed-entries",
+            evidence=f"{_entries(m, p.got.size)} exactly 0, others of this gradient are not",
+            suggestion=SUGGESTION,
+            confidence=0.9,
+        )
     if not np.any(zero) or not np.array_equal(zero, p.wrong) or not np.any(p.signal & ~zero):
         return None
     where = np.argwhere(zero)
     return Cause(
         name="zeroed-entries",
         evidence=f"{len(where)} of {p.got.size} entries are exactly 0{_structure(where, zero)}, all others are right",
-        suggestion="look for a loop that ends early, a mask, or a buffer that is only partly written",
+        suggestion=SUGGESTION,
         confidence=0.9,
     )
+
+
+def _entries(m: Measurement, n: int) -> str:
+    """The entries that a search led to: "the entry at [17, 33] is", "all entries looked at (2; diagonal 0) are"."""
+    if n == 1 and m.facts.get("entries"):
+        return f"the entry at {[int(i) for i in m.facts['entries'][0]]} is"
+    where = m.facts.get("where")
+    return f"all entries that were looked at ({n}{f'; {where}' if where else ''}) are"
 
 
 def _structure(where: Array, zero: Array) -> str:

@@ -112,11 +112,11 @@ def _twin(adapter: Any, resting: str, told: list[str]) -> Any:
             new = _twin(value, resting, told)
             found = found or len(told) > before
         else:
-            owner = value if _is_object(value) else getattr(value, "obj", None)
+            owner = value if is_object(value) else getattr(value, "obj", None)
             if id(value) in memo:
                 setattr(twin, name, memo[id(value)])  # held under two names, turned once
                 continue
-            own = {id(place) for place, _, _ in _flags(owner, resting)} if _is_object(owner) else set()
+            own = {id(place) for place, _, _ in _flags(owner, resting)} if is_object(owner) else set()
             if not own:
                 continue
             try:
@@ -132,7 +132,13 @@ def _twin(adapter: Any, resting: str, told: list[str]) -> Any:
     return twin if found else adapter
 
 
-def _is_object(value: Any) -> bool:
+def turned_on(owner: Any, resting: str) -> None:
+    """Turn every flag on an object and on what hangs on it, in place."""
+    for place, key, (turned, _) in list(_flags(owner, resting)):
+        setattr(place, key, turned)
+
+
+def is_object(value: Any) -> bool:
     """An instance of a class with attributes, which may have a mode; no function, class or Python module."""
     if isinstance(value, (type, ModuleType)):
         return False
@@ -153,9 +159,9 @@ def _flags(
     elif isinstance(owner, (list, tuple)):
         for v in owner[:MEMBERS]:
             yield from _flags(v, resting, depth - 1, seen)
-    elif _is_object(owner):
+    elif is_object(owner):
         for k, v in list(vars(owner).items()):
             if (turned := _turned(k, v, resting)) is not None:
                 yield owner, k, turned
-            elif isinstance(v, (Mapping, list, tuple)) or _is_object(v):
+            elif isinstance(v, (Mapping, list, tuple)) or is_object(v):
                 yield from _flags(v, resting, depth - 1, seen)

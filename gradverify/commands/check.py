@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files and folders, what is asked, where it goes."""
     parser.add_argument(
-        "paths", nargs="+", metavar="FILE[:NAME]", help="a file, one subject of it, or a folder of files"
+        "paths", nargs="+", type=_said, metavar="FILE[:NAME]", help="a file, one subject of it, or a folder of files"
     )
     options.add(parser.add_argument)
     parser.add_argument("--checks", type=_names, metavar="A,B", help="only these (gradverify list checks)")
@@ -32,10 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only", action="append", metavar="NAME", help="only subjects of this name; a pattern as in a shell"
     )
     parser.add_argument(
-        "--out", metavar="PATH", help="write the report: a file whose suffix names the format, or a folder"
+        "--out", type=_said, metavar="PATH", help="write the report: a file whose suffix names the format, or a folder"
     )
     parser.add_argument(
-        "--format", metavar="FORMAT", help="print (or write to --out) this format; see: gradverify list formats"
+        "--format",
+        type=_said,
+        metavar="FORMAT",
+        help="print (or write to --out) this format; see: gradverify list formats",
     )
     parser.add_argument("--fail-fast", action="store_true", help="stop after the first subject that fails")
     parser.add_argument("-v", "--verbose", action="store_true", help="every finding, the file's own prints, tracebacks")
@@ -43,7 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("it is empty; give names, such as shape,linear-in-upstream")
+    return names
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,18 +157,20 @@ def _jobs(args: argparse.Namespace) -> tuple[list[Job], bool]:
             raise UsageError(_unknown(wanted, [s.name for s in here], str(path)))
     for pattern in args.only or ():
         if not broken and not any(fnmatchcase(name, pattern) for name in found):
-            raise UsageError(_unknown(pattern, found, "these files"))
+            raise UsageError(_unknown(pattern, found, "none of these files"))
     return list({job.name: job for job in jobs}.values()), broken
 
 
 def _unknown(name: str, known: list[str], where: str) -> str:
-    return f"{where} has no subject called {name!r}{options.nearest(name, known)} known: {', '.join(known)}"
+    has = "has a" if where.startswith("none") else "has no"
+    return f"{where} {has} subject called {name!r}{options.nearest(name, known)} known: {', '.join(known)}"
 
 
 def _split(text: str) -> tuple[Path, str]:
     """``FILE[:NAME]``; a path that exists is taken as it is."""
     path, colon, name = text.rpartition(":")
-    return (Path(text), "") if not colon or not name or Path(text).exists() else (Path(path), name)
+    whole = not colon or not name or not path or Path(text).exists()
+    return (Path(text), "") if whole else (Path(path), name)
 
 
 def _load(file: Path, verbose: bool) -> list[Subject]:

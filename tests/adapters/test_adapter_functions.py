@@ -405,6 +405,22 @@ def test_a_derivative_may_be_a_number(agree, primals):
     agree(lambda x, derivative=False: 1 if derivative else x * 1.0, {"x": primals["x"]})
 
 
+TWO_OF_THEM = {
+    "a mapping beside it": lambda dx, dW: (dx, {"W": dW}),
+    "a mapping with a prefix": lambda dx, dW: (dx, {"dW": dW}),
+    "a list of one": lambda dx, dW: (dx, [dW]),
+    "lists of one": lambda dx, dW: [[dx], [dW]],
+}
+
+
+@pytest.mark.parametrize("form", TWO_OF_THEM.values(), ids=TWO_OF_THEM)
+def test_the_gradients_of_parameters_may_come_in_a_container_beside_the_others(agree, primals, form):
+    def backward(dout, cache):
+        return form(*pulled(dout, *cache)[:2])
+
+    agree((lambda x, W: (np.tanh(x) @ W, (x, W)), backward), {k: primals[k] for k in ("x", "W")})
+
+
 def elu(z, deriv=False, alpha=1.0):
     return np.where(z > 0, 1.0, alpha * np.exp(z)) if deriv else np.where(z > 0, z, alpha * (np.exp(z) - 1))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import types
 
 import numpy as np
 import pytest
 
+import gradverify as gv
 from gradverify.adapters._adapt import adapt
 from gradverify.adapters.functions import Functions
 from gradverify.adapters.layer import Layer
 from gradverify.adapters.value_and_grad import ValueAndGrad
-from gradverify.errors import AdapterError, UsageError
+from gradverify.errors import AdapterError, GradverifyError, UsageError
 from gradverify.types import Case
 
 X = np.arange(6.0).reshape(2, 3) + 1
@@ -296,3 +298,73 @@ def test_a_jacobian_is_told_from_an_elementwise_derivative():
 
     with pytest.raises(AdapterError, match=r"deriv returned a Jacobian of shape \(2, 3, 3\) for an output of shape"):
         driven(Layer(Softmax()), {"a": X})
+
+
+class TrainsItself:
+    def __init__(self):
+        self.w = np.ones(3)
+
+    def predict(self, X):
+        return X @ self.w
+
+    def fit(self, X, y, lr=0.1):
+        self.w -= lr * 2 * X.T @ (self.predict(X) - y) / len(y)
+
+
+class Static:
+    @staticmethod
+    def tanh(x):
+        return np.tanh(x)
+
+    @staticmethod
+    def dtanh(x):
+        return 1 - np.tanh(x) ** 2
+
+
+class Doubling:
+    def forward(self, x):
+        return 2 * x
+
+    __call__ = forward
+
+    def backward(self, dout):
+        return 2 * dout
+
+
+def forward_pass(x):
+    return x, x
+
+
+def backward_pass(dout, cache):
+    return dout
+
+
+MODULE = types.ModuleType("student")
+MODULE.relu_forward, MODULE.relu_backward = forward_pass, backward_pass
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        (
+            TrainsItself(),
+            r"it trains itself in fit.*gv.layer\(obj, forward='predict', backward='fit', loss=lambda out, y",
+        ),
+        (Static, r"the class Static.*gv.verify\(\(Static.tanh, Static.dtanh\), primals\)"),
+        ([Doubling(), Doubling()], "a list of layers is driven by an object whose forward runs them in order"),
+        (MODULE, r"gv.verify\(\(student.relu_forward, student.relu_backward\), primals\)"),
+        ({"forward": forward_pass, "backward": backward_pass}, r"functions\['forward'\], functions\['backward'\]"),
+        ((backward_pass, forward_pass), r"gv.verify\(\(forward_pass, backward_pass\), primals\)"),
+    ],
+    ids=["fit", "static", "layers", "module", "mapping", "order"],
+)
+def test_what_no_adapter_takes_as_it_is_says_what_to_write(subject, words):
+    with pytest.raises(GradverifyError, match=words):
+        adapt(subject, {"x": np.ones((2, 3))})
+
+
+def test_what_is_said_of_an_object_that_trains_itself_works():
+    rng = np.random.default_rng(0)
+    layer = gv.layer(TrainsItself(), forward="predict", backward="fit", loss=lambda out, y: np.mean((out - y) ** 2))
+    data = {"X": rng.standard_normal((5, 3)), "y": rng.standard_normal(5)}
+    assert gv.verify(layer, {}, constants=data).verdict == "pass"

@@ -51,3 +51,27 @@ def test_a_right_backward_has_no_cause():
 def test_a_doubled_gradient_of_two_samples_is_a_matter_of_scale():
     pair = (lambda x: (np.sin(x), x), lambda g, x: 2 * g * np.cos(x))
     assert gv.verify(pair, {"x": X[:2]}, seed=1).causes[0] == "scale"
+
+
+class SamplesInColumns:
+    """A network in the shape of a well-known course: features by samples, and the targets given to backward."""
+
+    def __init__(self):
+        self.W, self.b = W.T.copy(), H[0, :, None].copy()
+
+    def forward(self, X):
+        self.A = np.tanh(self.W @ X + self.b)
+        return self.A
+
+    def compute_loss(self, A, Y):
+        return 0.5 * np.sum((A - Y) ** 2) / Y.shape[1]
+
+    def backward(self, X, Y):
+        d = (self.A - Y) * (1 - self.A**2)
+        self.dW, self.db = d @ X.T / X.shape[1], d.sum(axis=1, keepdims=True)
+
+
+def test_a_mean_over_samples_in_columns_that_is_missing_is_a_batch_mean():
+    report = gv.verify(SamplesInColumns(), {"X": X.T}, constants={"Y": H.T})
+    assert report.causes == ["missing-batch-mean"]
+    assert "the last axis of" in str(report)

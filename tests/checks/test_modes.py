@@ -45,6 +45,36 @@ def test_the_formula_of_train_mode_is_wrong_in_eval_mode_wherever_the_flag_is(wa
     assert verdict in verdicts((forward, backward), constants=constants)
 
 
+class KeepsItsMask:
+    """Dropout that makes a mask in train mode only."""
+
+    def __init__(self, at_first=(), asks=False):
+        self.asks = asks
+        if at_first != ():
+            self.mask = at_first
+
+    def forward(self, x, train=True):
+        self.train = train
+        if not train:
+            return x * 1.0
+        self.mask = (np.random.default_rng(0).random(x.shape) > 0.5) * 2.0
+        return x * self.mask
+
+    def backward(self, u):
+        if self.asks and not self.train:
+            return u * 1.0
+        return u if self.mask is None else u * self.mask
+
+
+@pytest.mark.parametrize(
+    ("layer", "verdict"),
+    [(KeepsItsMask(), "fail"), (KeepsItsMask(None), "fail"), (KeepsItsMask(None, asks=True), "pass")],
+    ids=["no mask before training", "None before training", "right"],
+)
+def test_a_mask_of_train_mode_that_eval_mode_still_uses_is_seen(layer, verdict):
+    assert gv.verify(layer, {"x": X}).verdict == verdict
+
+
 class Dropout:
     def __init__(self):
         self.training = True

@@ -352,3 +352,58 @@ def scan_back(u, cache):
 def test_what_takes_the_steps_of_another_array_is_not_asked_for_more_of_its_own():
     r = report(scan_back, {"a": RNG.uniform(0.3, 1.1, (2, 5, 3)), "b": RNG.standard_normal((2, 5, 3))}, scan)
     assert r.verdict == "pass", str(r)
+
+
+class Pool:
+    """Max pooling that carries its settings under names of its own."""
+
+    def __init__(self, assigned=False):
+        self.size, self.hop, self.assigned = 2, 2, assigned
+
+    def forward(self, x):
+        self.x = x
+        starts = range(0, x.shape[1] - self.size + 1, self.hop)
+        self.at = [np.s_[:, i : i + self.size] for i in starts]
+        return np.stack([x[at].max(axis=1) for at in self.at], axis=1)
+
+    def backward(self, dout):
+        dx = np.zeros_like(self.x)
+        for i, at in enumerate(self.at):
+            mine = (self.x[at] == self.x[at].max(axis=1, keepdims=True)) * dout[:, i : i + 1]
+            dx[at] = mine + (0 if self.assigned else dx[at])
+        return dx
+
+
+class Ridge:
+    def __init__(self, forgets=False):
+        self.W, self.reg, self.forgets = W.T.copy(), 0.0, forgets
+
+    def loss(self, X, y):
+        self.X, self.residual = X, X @ self.W - y
+        return 0.5 * np.sum(self.residual**2) + 0.5 * self.reg * np.sum(self.W**2)
+
+    def backward(self):
+        self.dW = self.X.T @ self.residual + (0 if self.forgets else self.reg * self.W)
+
+
+class Decays(Ridge):
+    """The decay is a matter of the update, as for some optimizers: the loss knows nothing of it."""
+
+    def loss(self, X, y):
+        self.X, self.residual = X, X @ self.W - y
+        return 0.5 * np.sum(self.residual**2)
+
+
+@pytest.mark.parametrize(("wrong", "verdict"), [(False, "pass"), (True, "fail")])
+def test_windows_of_an_object_that_do_not_overlap_are_made_to(wrong, verdict):
+    found = gv.verify(Pool(wrong), {"x": RNG.standard_normal((3, 8))})
+    assert found.verdict == verdict
+    assert "hop is 2: windows may not overlap" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "verdict"), [(Ridge, False, "pass"), (Ridge, True, "fail"), (Decays, False, "pass")]
+)
+def test_a_penalty_of_zero_on_an_object_is_switched_on_where_the_loss_has_it(kind, wrong, verdict):
+    data = {"X": X, "y": RNG.standard_normal((len(X), len(W)))}
+    assert gv.verify(kind(wrong), {}, constants=data).verdict == verdict
