@@ -62,7 +62,7 @@ def verify(
     Returns a Report. Raises UsageError for a call that does not fit, AdapterError for a subject that cannot be driven.
     """
     start = time.perf_counter()
-    primals, containers = unpacked({} if primals is None else primals, constants or {}, subject)
+    primals, containers = unpacked({} if primals is None else primals, constants, subject)
     if containers is not None:
         subject, wrt = containers.subject(subject), containers.arrays_of(wrt)
     given = arrays_of(primals, dtype)

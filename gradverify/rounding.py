@@ -164,7 +164,7 @@ class Spread:
 
         gap   differences that it is to explain: where one run shows that it explains them by no means, one run is all
         near  the same: where they are a little more than is allowed, more runs are made
-        wild  entries that jump are allowed what they jump by, too
+        wild  every entry what it was seen to move by, no more and no less: jumps too, and little where it moved little
         """
         if wild:
             return np.asarray(COVER * self._small[name] + self._seen(name)[2])

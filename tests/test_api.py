@@ -228,10 +228,6 @@ USAGE = {
         lambda: gv.verify(SQUARE, {"x": [[1.0], [1.0, 2.0]]}),
         "primal 'x' is a list that NumPy cannot make an array of.*give each array a name of its own",
     ),
-    "a dict of parameters": (
-        lambda: gv.verify(SQUARE, {"params": {"W": W}}),
-        r"primal 'params' is a dict; give each array a name of its own: \{'W': params\['W'\], ...\}",
-    ),
     "both primal and constant": (
         lambda: gv.verify(PAIR, {"x": X, "W": W}, constants={"W": W}),
         "W is given both as a primal and as a constant; keep one",

@@ -175,7 +175,7 @@ class Containers:
 
 
 def unpacked(
-    primals: Mapping[str, Any], constants: Mapping[str, Any], subject: Any
+    primals: Mapping[str, Any], constants: Mapping[str, Any] | None, subject: Any
 ) -> tuple[dict[str, Any], Containers | None]:
     """The primals with every container taken apart, and how to call the subject with them; None without containers.
 
@@ -183,6 +183,7 @@ def unpacked(
     """
     if not isinstance(primals, Mapping) or not any(is_container(v) for v in primals.values()):
         return primals, None  # type: ignore[return-value]  # what is no mapping is refused where arrays are made
+    constants = constants if isinstance(constants, Mapping) else {}  # what is no mapping is refused elsewhere
     functions = subject if isinstance(subject, (tuple, list)) else (subject,)
     taken = {*primals, *constants, *(n for f in functions if callable(f) for n in signature(f).names)}
     flat: dict[str, Any] = {}

@@ -31,10 +31,10 @@ def explain(d: Difference) -> None:
     which = doubtful(d.got, want, max(eps, c.forward.eps) ** 0.25, FAR * c.underflow(d.name))
     if which is None or d.name in c.missing:
         return
-    theirs, own = c.its_rounding.of(d.name), c.rounding(d.name)
-    floor = floor_of(eps) * largest(d.got)
-    if theirs is None or theirs.shape != want.shape or not np.any(own > floor):
+    theirs, floor = c.its_rounding.of(d.name), floor_of(eps) * largest(d.got)
+    if theirs is None or theirs.shape != want.shape or not np.any(c.rounding(d.name) > floor):
         return  # nothing was measured
+    own = c.rounding(d.name, wild=True)  # of each entry alone: what is usual in its tensor is far too much for it
     narrow = narrowed(d.allowance, which, d.now(), want, np.maximum(own - floor, 0.0) + theirs, eps)
     if np.any(narrow < d.allowance):
         error = np.where(narrow < d.allowance, 0.0, d.answer.estimate.error)
