@@ -25,6 +25,8 @@ RESOLVABLE = 256.0  #: roundings of the forward's value, per natural unit of the
 HULL = 8.0  #: widths of the interval of the one-sided slopes that a choice at ties may be beside it
 MET = 1e-7  #: of the root mean square contribution: differences this close to an autodiff have met it
 ALSO = 0.37  #: of the steps of the first ladder, those of a second
+CLOSER = (1e-3, 1e-6)  #: of the first steps, those of a ladder that stays beside the point
+CONTRADICTS = 4.0  #: times its own error, what such a ladder must contradict the first by
 MEANT = "the surrogate stops or passes gradients on purpose: judged by its autograd, which differences contradict"
 
 
@@ -47,7 +49,11 @@ def confirmed(c: Consultation, answers: Mapping[str, Answer]) -> bool:
                 for a in answers.values():
                     a.notes.append(MEANT)
                 return True
-            if _tie_broken(c, tangent, said) or _right_beside(c, tangent, said, slopes):
+            if (
+                _tie_broken(c, tangent, said)
+                or _closer(c, tangent, said, slopes)
+                or _right_beside(c, tangent, said, slopes)
+            ):
                 return True
             value, error = float(slopes.value[0]), float(slopes.error[0])
             c.disagreements.append(
@@ -93,6 +99,21 @@ def _tie_broken(c: Consultation, tangent: Direction, said: float) -> bool:
     slopes = c.differences.along(c.forward, {k: ALSO * v for k, v in tangent.items()}, accept=1e-7 * abs(said))
     error = 2 * float(slopes.error[0])
     return bool(np.isfinite(error) and abs(float(slopes.value[0]) - said) <= error + 1e-12 * abs(said))
+
+
+def _closer(c: Consultation, tangent: Direction, said: float, slopes: Slopes) -> bool:
+    """Whether differences much closer to the point side with the autodiff, against those that were asked first.
+
+    A series that stands for a function near zero, and not quite as it is, has a slope of its own there: steps that
+    leave it agree with each other on that of the function.
+    """
+    apart = abs(float(slopes.value[0]) - said)
+    for by in CLOSER:
+        near = c.differences.along(c.forward, {k: by * v for k, v in tangent.items()}, accept=by * apart / CONTRADICTS)
+        value, error = float(near.value[0]) / by, float(near.error[0]) / by
+        if error <= apart / CONTRADICTS and abs(value - said) <= error + 1e-12 * abs(said):
+            return True
+    return False
 
 
 def _right_beside(c: Consultation, tangent: Direction, said: float, slopes: Slopes) -> bool:

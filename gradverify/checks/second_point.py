@@ -13,6 +13,7 @@ from gradverify import registry
 from gradverify.checks._elsewhere import bench_of, judged_elsewhere, may_be_judged
 from gradverify.checks._glance import glance
 from gradverify.checks._kept import forgotten, kept
+from gradverify.checks._sides import on_the_other_side
 from gradverify.checks._tools import copied, floats, largest
 from gradverify.checks._used_object import on_the_used_object
 from gradverify.errors import AdapterError, Unsupported
@@ -38,6 +39,7 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
     Samples in another order, every entry moved by up to a tenth: signs, zeros, sorted arrays, whole numbers, rows of
     probabilities, unit vectors and matrices with a structure stay what they are. A point that the forward or the
     backward refuses is left alone. An object that has been at the first point says there what a fresh one says.
+    Where a comparison with a number comes out the same for all entries, so is a size at which it does not.
     Why: a slope or mask remembered by shape, by ``id``, in a default argument or an ``lru_cache`` is that of the first
     point for ever. All calls at the first point agree with it.
     Right: the cache that forward returns. Wrong: ``if x.shape not in masks: masks[x.shape] = x > 0``.
@@ -61,6 +63,7 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
     if met is not None:
         yield met
         yield from on_the_used_object(bench, other.case, WORDS)
+        yield from on_the_other_side(bench)
         return
     vague = _drowned(bench)
     rows = [m for m in judged_elsewhere(bench, other, WORDS, point="second") if m.facts.get("primal") not in vague]
@@ -71,6 +74,7 @@ def second_point(bench: Bench) -> Iterator[Measurement]:
         yield replace(m, why=why, facts={**m.facts, **({"memory": memory} if memory else {})})
     if not wrong:
         yield from on_the_used_object(bench, other.case, WORDS)
+        yield from on_the_other_side(bench)
 
 
 def _drowned(bench: Bench) -> set[object]:

@@ -36,7 +36,8 @@ def size_one_axes(bench: Bench) -> Iterator[Measurement]:
         found, error = _asked(bench, axes, 1, f"one of {label}")
         if isinstance(error, Unsupported):
             continue
-        if _failed(found, error) and not bench.case.attrs.get("axes") and _not_made_for_it(bench, axes, error):
+        failed = [m.of for m in found if judge(m).verdict is Verdict.FAIL]
+        if (failed or error) and not bench.case.attrs.get("axes") and _not_made_for_it(bench, axes, failed, error):
             continue
         if error is not None:
             raise error
@@ -53,19 +54,16 @@ def _asked(bench: Bench, axes: Axes, length: int, words: str) -> tuple[list[Meas
         return [], error
 
 
-def _failed(found: list[Measurement], error: AdapterError | None) -> bool:
-    return error is not None or any(judge(m).verdict is Verdict.FAIL for m in found)
-
-
-def _not_made_for_it(bench: Bench, axes: Axes, error: AdapterError | None) -> bool:
-    """Whether the code is for longer axes only, whatever the forward takes."""
-    if isinstance(error and error.__cause__, IndexError) and "out of bounds" in str(error):
-        return True
+def _not_made_for_it(bench: Bench, axes: Axes, failed: list[str], error: AdapterError | None) -> bool:
+    """Whether the code is for longer axes only, whatever the forward takes; a wrong number alone is no sign of that."""
     if error is not None and not any(PARAMETER.fullmatch(k) for k in axes):
         return True
+    if error is not None and isinstance(error.__cause__, IndexError) and "out of bounds" in str(error):
+        return True
     arrays = {**bench.case.constants, **bench.case.primals}
-    if min(np.shape(arrays[k])[a] for k, a in axes.items()) > 2:
+    loudly = error is not None or any("shape" in of for of in failed)
+    if loudly and min(np.shape(arrays[k])[a] for k, a in axes.items()) > 2:
         found, other = _asked(bench, axes, 2, "two of them")
-        if not isinstance(other, Unsupported) and _failed(found, other):
+        if not isinstance(other, Unsupported) and (other or any(judge(m).verdict is Verdict.FAIL for m in found)):
             return True
     return bool(error is None and cropped(bench, sized(bench.case, axes, 1), axes))

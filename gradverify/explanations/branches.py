@@ -16,10 +16,9 @@ from gradverify.answers import Answer
 from gradverify.errors import Unsupported
 from gradverify.explanations._difference import Difference
 from gradverify.oracles.torch_autograd import TorchAutograd
-from gradverify.tally import largest
 from gradverify.types import Case, Estimate, rng_for
 
-APART = 1e-7  #: of the largest entry, that two formulas for one function may be apart in their derivatives
+APART = 1e-5  #: of each entry, that two formulas for one function may be apart in their derivatives
 NOTE = "the gradient is that of the other branch of where, which gives the same number there: {0:.0e} apart"
 
 
@@ -28,8 +27,10 @@ def explain(d: Difference) -> None:
     c = d.asked
     if c.autodiff is None or not c.traced:
         return
-    size, apart = largest(d.answer.estimate.value), float(np.max(d.now(), initial=0.0))
-    if not apart <= APART * size:
+    off = d.where()
+    with np.errstate(all="ignore"):
+        apart = float(np.max(d.now()[off] / np.abs(d.answer.estimate.value[off]), initial=0.0))
+    if not apart <= APART:
         return
 
     def other(case: Case) -> Mapping[str, Estimate]:
@@ -44,5 +45,5 @@ def explain(d: Difference) -> None:
         return
     candidate = Answer.of(estimate, d.answer.oracle)
     if not d.remains(candidate):
-        candidate.notes = [*d.answer.notes, NOTE.format(apart / size)]
+        candidate.notes = [*d.answer.notes, NOTE.format(apart)]
         d.answer = candidate

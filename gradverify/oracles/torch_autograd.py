@@ -32,6 +32,7 @@ class Autodiff:
     notes: tuple[str, ...] = ()
     stops: float = 0.0  #: an iteration inside the forward stops at this tolerance
     epsilons: bool = False  #: a logarithm of x + epsilon may be meant as one of x
+    sides: tuple[float, ...] = ()  #: by what the primals might be multiplied so that a comparison comes out both ways
     thresholds: float = 0.0  #: the same where arrays are compared with it as well
 
 
@@ -94,6 +95,7 @@ class TorchAutograd:
             stops=traced.stops,
             epsilons=traced.epsilons,
             thresholds=traced.thresholds,
+            sides=traced.sides,
         )
 
 

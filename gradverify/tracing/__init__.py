@@ -52,6 +52,7 @@ class Trace:
     nodes  the nonlinear nodes in order of execution: "tanh #0", "exp #0", "tanh #1"; ``bend`` counts them from 0
     stops  the tolerance that an iteration inside stops at (a scalar was compared with it), 0 where there is none
     thresholds  the same where arrays are compared with it as well
+    sides  by what the primals might be multiplied so that a comparison does not come out the same for all entries
     notes  what was done otherwise than asked: down-casts that were not rounded, primals that ``out`` does not use
     network  upstream -> the recorded graph, on which bugs of backward can be played through (``whatif``)
     """
@@ -65,6 +66,7 @@ class Trace:
     stops: float = 0.0
     epsilons: bool = False
     thresholds: float = 0.0
+    sides: tuple[float, ...] = ()
     network: Callable[[Out], Network]
 
 
@@ -142,6 +144,7 @@ def trace(
         stops=tape.stops.of_scalars,
         epsilons=tape.epsilons,
         thresholds=tape.stops.of_all,
+        sides=tuple(tape.sides),
         network=lambda upstream: graph.network(upstream, tape.marks or ()),
     )
     if bend is not None and bend[0] >= len(tape.nodes):

@@ -20,6 +20,7 @@ SEPARATE = 32  #: up to so many tied events are asked one by one whether they ma
 
 
 PLAIN_SCALARS = (float, np.float64, np.float32, np.float16)
+THRESHOLD = 1e-2  #: a number this small that values are compared with guards something
 EPSILON = 1e-3  #: a constant this small beside a logarithm's argument keeps it from zero
 
 
@@ -46,6 +47,7 @@ class Tape:
         self._epsilons: dict[int, tuple[Any, Any]] = {}  # id of x + epsilon -> (that tensor, x)
         self._factors: dict[int, tuple[Any, float]] = {}  # id of 1e-6 * x -> (that tensor, 1e-6)
         self.stops = Stops(tighter=tighter)
+        self.sides: dict[float, None] = {}  #: factors of the values that come out on one side of a number only
         self.notes: dict[str, None] = {}
         self.escapes: list[Escaped] = []
         self.floats: list[tuple[Any, Any, int, str]] = []  # (the very object given out, its array, clock then, line)
@@ -76,6 +78,15 @@ class Tape:
             return part
         fixed = part.detach()  # log of this is log(x + epsilon), its derivative 1 / x
         return whole.detach() * (1 + (part - fixed) / fixed)
+
+    def note_sides(self, values: Tensor, number: float, outcome: Any) -> None:
+        """Remember that all ``values`` come out on one side of a number, and about what times them would not."""
+        if abs(number) < THRESHOLD or not values.requires_grad or not values.numel() or np.ndim(outcome) == 0:
+            return
+        v = values.detach()
+        typical = float(v.abs().median())
+        if (np.all(outcome) or not np.any(outcome)) and bool((torch.sign(v) == np.sign(number)).any()) and typical > 0:
+            self.sides[abs(number) / typical] = None
 
     def note_factor(self, inputs: tuple[Any, ...], result: Any) -> None:
         """Remember ``1e-6 * x`` of a scalar x: a relative tolerance."""

@@ -21,6 +21,9 @@ def tightened(name: str, a: Any, b: Any, plain: Any) -> Any:
     if name not in ("less", "less_equal", "greater", "greater_equal"):
         return plain
     left, right = (tensor(x).detach() for x in (a, b))
+    for values, other, number in ((a, b, right), (b, a, left)):
+        if is_traced(values) and not is_traced(other) and number.numel() == 1:
+            tape().note_sides(tensor(values), float(number), plain)
     if is_traced(a) and is_traced(b):
         scalar = left.ndim == 0 and right.ndim == 0
         of_left, of_right = (tape().factor_of(tensor(x)) if scalar else 0.0 for x in (a, b))

@@ -251,3 +251,23 @@ def test_a_thousandth_of_a_gradient_in_single_precision_shows_at_a_second_point(
 
     subject = (lambda x: (np.sin(x), x), backward)
     assert "fail" in rows(gv.verify(subject, {"x": X.astype(np.float32)}))
+
+
+def huber(r, delta=2.5):
+    return np.where(np.abs(r) <= delta, 0.5 * r**2, delta * (np.abs(r) - 0.5 * delta)), r
+
+
+def test_a_branch_that_no_entry_takes_is_taken_at_another_size():
+    inside = {"r": RNG.uniform(-2, 2, (4, 3))}
+    assert gv.verify((huber, lambda u, r: u * np.clip(r, -2.5, 2.5)), inside).verdict == "pass"
+    report = gv.verify((huber, lambda u, r: u * r), inside)
+    assert report.verdict == "fail"
+    assert "comparison comes out the other way" in str(report)
+
+
+def test_probabilities_are_of_no_other_size():
+    def entropy(p):
+        return np.where(p > 0.999, 0.0, -p * np.log(p)), p
+
+    shares = RNG.dirichlet(np.ones(3), 4)
+    assert rows(gv.verify((entropy, lambda u, p: -u * (np.log(p) + 1)), {"p": shares})) == {"pass"}
