@@ -166,7 +166,7 @@ def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     made_for = {tuple(v) for v in vars_of_object(bench.adapter).values() if isinstance(v, (tuple, list)) and len(v) > 1
                 and all(isinstance(n, (int, np.integer)) for n in v)}  # fmt: skip
     for k, v in _tensors(bench, case):
-        free = [i for i in _free(bench, case, k) if _looks_on(bench, case, k, i)]
+        free = [] if _alike(case, k) else [i for i in _free(bench, case, k) if _looks_on(bench, case, k, i)]
         if free and not PARAMETER.fullmatch(k) and v.shape not in made_for and v.shape[1:] not in made_for:
             by = {axis: 1 + 2 * i for i, axis in enumerate(reversed(free))}
             shape = tuple(n + by.get(i, 0) for i, n in enumerate(v.shape))
@@ -198,6 +198,12 @@ def _free(bench: Bench, case: Case, name: str) -> Iterator[int]:
     taken = {n for v in others for n in v.shape} if unguarded(bench) else set()
     shape = case.primals[name].shape
     return (i for i in range(min(1, len(shape) - 1), len(shape)) if shape[i] not in taken)
+
+
+def _alike(case: Case, name: str) -> bool:
+    """Whether another array has this very shape: the two go together, entry by entry or step by step."""
+    others = {k: v for k, v in {**case.primals, **case.constants}.items() if k != name and not PARAMETER.fullmatch(k)}
+    return any(np.shape(v) == case.primals[name].shape for v in others.values() if isinstance(v, np.ndarray))
 
 
 def _looks_on(bench: Bench, case: Case, name: str, axis: int) -> bool:
