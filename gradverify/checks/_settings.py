@@ -180,7 +180,7 @@ def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
 def _longer_kernels(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     """Windows longer by one overlap, whatever the stride of two."""
     for k, v in _tensors(bench, case):
-        if PARAMETER.fullmatch(k):
+        if PARAMETER.fullmatch(k) and not _alike(case, k):
             free = {i: 1 for i in _free(bench, case, k) if _looks_on(bench, case, k, i)}
             if free:
                 shape = tuple(n + free.get(i, 0) for i, n in enumerate(v.shape))
@@ -202,8 +202,8 @@ def _free(bench: Bench, case: Case, name: str) -> Iterator[int]:
 
 def _alike(case: Case, name: str) -> bool:
     """Whether another array has this very shape: the two go together, entry by entry or step by step."""
-    others = {k: v for k, v in {**case.primals, **case.constants}.items() if k != name and not PARAMETER.fullmatch(k)}
-    return any(np.shape(v) == case.primals[name].shape for v in others.values() if isinstance(v, np.ndarray))
+    others = [v for k, v in {**case.primals, **case.constants}.items() if k != name and isinstance(v, np.ndarray)]
+    return any(v.shape == case.primals[name].shape for v in others)
 
 
 def _looks_on(bench: Bench, case: Case, name: str, axis: int) -> bool:

@@ -12,6 +12,7 @@ from gradverify.sampling import Forward
 from gradverify.types import Adapter, Array, Case, Gradients
 
 RADII = (1 / 4, 1 / 16, 1 / 128)
+SHORTER = 1 / 1024  #: beside the shortest of them, to see in what steps the forward moves
 FEW, MANY = 5, 9  #: Gauss-Legendre nodes; their difference is the quadrature error
 
 
@@ -56,6 +57,8 @@ class LineIntegral:
         """
         found = [b for r in RADII if (b := self._segment(forward, gradients, tangent, r, eps)) is not None]
         best = min(found, key=lambda b: b.error, default=None)
+        if best is not None and best.radius == RADII[-1]:
+            found += [b for b in [self._segment(forward, gradients, tangent, SHORTER, eps)] if b is not None]
         return best and best.with_steps(_steps(best, found))
 
     def _segment(
