@@ -49,7 +49,7 @@ class TorchNoise(TorchDispatchMode):  # type: ignore[misc]  # torch is optional,
         return result
 
     def _rounded(self, x: torch.Tensor, many: float) -> torch.Tensor:
-        if not x.is_floating_point() or not x.numel():
+        if not x.is_floating_point() or not x.numel() or x._is_zerotensor():  # (those of jvp have no memory to read)
             return x
         generator = self.generators.get(x.device)
         if generator is None:

@@ -134,24 +134,24 @@ def along_segments(
     """
     if not c.allows("line-integral") or name in c.missing:
         return vague
-    got, want, errors, size = [], [], [], 0.0
+    balances, size = [], 0.0
     for i in range(3):
         rng = rng_for(c.seed, c.case.name, name, "segment", str(i))
         tangent = {name: c.differences.scales(c.forward, name) * rng.choice([-1.0, 1.0], c.case.primals[name].shape)}
         balance = LineIntegral().along(c.forward, gradients, tangent, c.eps[name])
         if balance is None:
             return vague
-        got.append(balance.integral)
-        want.append(balance.change)
-        errors.append(balance.error)
+        balances.append(balance)
         size = max(size, float(np.sqrt(np.sum((c.got[name].astype(float) * tangent[name]) ** 2))))
-    if not max(errors) < vague.ask * size:
+    steps = max(b.steps for b in balances)
+    balances = [b.with_steps(steps) for b in balances]
+    if not max(b.error for b in balances) < vague.ask * size:
         return vague
     return replace(
         vague,
         of=f"gradient of {name} along random segments",
-        got=np.array(got),
-        want=Estimate(value=np.array(want), error=np.array(errors)),
+        got=np.array([b.integral for b in balances]),
+        want=Estimate(value=np.array([b.change for b in balances]), error=np.array([b.error for b in balances])),
         oracle="line-integral",
         rounding=ROUNDINGS * c.eps[name] * size,
         scale=size,

@@ -301,3 +301,20 @@ def test_what_is_wrong_in_float64_too_fails_however_little_float32_says():
 def test_what_float32_can_tell_it_tells():
     assert gv.verify(eigenvectors(1), with_gap(0.3)).verdict == "pass"
     assert gv.verify(eigenvectors(-1), with_gap(0.3)).verdict == "fail"
+
+
+def test_what_is_left_of_a_zero_is_measured_where_forwards_are_dear_too(monkeypatch):
+    monkeypatch.setattr("gradverify.consult.DEAR", 0.0)
+
+    def total(z):
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        p = e / e.sum(axis=1, keepdims=True)
+        return p.sum(axis=1), p
+
+    def backward(u, p):
+        d = u[:, None] * np.ones_like(p)
+        return p * (d - (d * p).sum(axis=1, keepdims=True))
+
+    for seed in range(4):
+        z = np.random.default_rng(seed).standard_normal((3, 5))
+        assert gv.verify((total, backward), {"z": z}, checks=["pullback-matches-oracle"]).verdict == "pass"

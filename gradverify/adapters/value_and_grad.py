@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradverify import registry
-from gradverify.adapters._arrays import as_array, as_out, describe, given, is_module, shape_of
+from gradverify.adapters._arrays import as_array, as_out, describe, given, is_module, is_tensor, shape_of
 from gradverify.adapters._bind import arguments, run, signature, slots, who_is
 from gradverify.adapters._containers import Containers
 from gradverify.adapters._forgotten import beside
@@ -95,6 +95,11 @@ class ValueAndGrad:
     def pick(self, raw: Any) -> Any:
         """The loss within (loss, gradients)."""
         if not isinstance(raw, (tuple, list)) or len(raw) < 2:
+            if is_tensor(raw):
+                raise AdapterError(
+                    f"{self.name} returned a torch tensor, and no gradients; for a function that torch differentiates "
+                    f"write gv.verify(gv.torch_module({self.name}), primals)"
+                )
             if hasattr(raw, "backward") and hasattr(raw, "grad"):
                 kind = type(raw).__name__
                 raise AdapterError(

@@ -74,3 +74,11 @@ def refused(error: Exception, what: str, words: str) -> Measurement | None:
         return None
     note = f"the implementation refuses {what} {words} ({said}): copy before the call"
     return count(f"{what.removeprefix('the ')} {words}", 0, "", facts={"layout": words}, notes=(note,))
+
+
+def raised(error: Exception, words: str) -> Measurement:
+    """A note where a forward raises for primals in a layout: no gradient is asked for there, and none is wrong."""
+    note = (
+        f"the forward raises for primals {words}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    )
+    return count(f"primals {words}", 0, "", facts={"layout": words}, notes=(note,))

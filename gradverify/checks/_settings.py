@@ -166,7 +166,7 @@ def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     made_for = {tuple(v) for v in vars_of_object(bench.adapter).values() if isinstance(v, (tuple, list)) and len(v) > 1
                 and all(isinstance(n, (int, np.integer)) for n in v)}  # fmt: skip
     for k, v in _tensors(bench, case):
-        free = [i for i in _free(bench, case, k) if _looks_on(bench, case, k, i)]
+        free = [] if _alike(case, k) else [i for i in _free(bench, case, k) if _looks_on(bench, case, k, i)]
         if free and not PARAMETER.fullmatch(k) and v.shape not in made_for and v.shape[1:] not in made_for:
             by = {axis: 1 + 2 * i for i, axis in enumerate(reversed(free))}
             shape = tuple(n + by.get(i, 0) for i, n in enumerate(v.shape))
@@ -180,7 +180,7 @@ def _longer_images(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
 def _longer_kernels(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
     """Windows longer by one overlap, whatever the stride of two."""
     for k, v in _tensors(bench, case):
-        if PARAMETER.fullmatch(k):
+        if PARAMETER.fullmatch(k) and not _alike(case, k):
             free = {i: 1 for i in _free(bench, case, k) if _looks_on(bench, case, k, i)}
             if free:
                 shape = tuple(n + free.get(i, 0) for i, n in enumerate(v.shape))
@@ -198,6 +198,12 @@ def _free(bench: Bench, case: Case, name: str) -> Iterator[int]:
     taken = {n for v in others for n in v.shape} if unguarded(bench) else set()
     shape = case.primals[name].shape
     return (i for i in range(min(1, len(shape) - 1), len(shape)) if shape[i] not in taken)
+
+
+def _alike(case: Case, name: str) -> bool:
+    """Whether another array has this very shape: the two go together, entry by entry or step by step."""
+    others = [v for k, v in {**case.primals, **case.constants}.items() if k != name and isinstance(v, np.ndarray)]
+    return any(v.shape == case.primals[name].shape for v in others)
 
 
 def _looks_on(bench: Bench, case: Case, name: str, axis: int) -> bool:

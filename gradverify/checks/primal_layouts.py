@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from gradverify import registry
-from gradverify.checks._layouts import LAYOUTS, refused
+from gradverify.checks._layouts import LAYOUTS, raised, refused
 from gradverify.checks._tools import compared, copied, equal, handed, snapshot
 from gradverify.types import Array, Bench, Measurement, Run
 
@@ -26,8 +26,8 @@ def primal_layouts(bench: Bench) -> Iterator[Measurement]:
 
     Why: ``x.T`` of the previous layer arrives in Fortran order, a slice of a batch arrives strided, and code that
     reshapes in memory order mixes the samples up. A layout that does not reach the implementation (its adapter copies)
-    is not measured, nor one in which a forward draws another mask; one that the code refuses by a ``raise`` or
-    ``assert`` of its own is noted.
+    is not measured, nor one in which a forward draws another mask; one at which the forward raises (``x.view`` of
+    torch), or that backward refuses by a ``raise`` or ``assert`` of its own, is noted.
     Right: ``x.reshape(n, -1)``. Wrong: ``x.ravel(order="K").reshape(n, -1)``.
     """
     first = bench.run()
@@ -36,6 +36,10 @@ def primal_layouts(bench: Bench) -> Iterator[Measurement]:
         case = handed(bench.case, partial(_arranged, arrange))
         try:
             run = bench.run(case)
+        except Exception as error:  # noqa: BLE001  (whatever a forward raises there: it returns no wrong number)
+            yield refused(error, "the primals", words) or raised(error, words)
+            continue
+        try:
             if not _arrived(run, bench):
                 continue
             if not equal(run.out, first.out, bench.eps) and _draws(bench):

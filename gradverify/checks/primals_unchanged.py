@@ -77,12 +77,17 @@ def _within(value: Any, path: str = "", depth: int = DEPTH) -> Iterator[tuple[st
 
 def _arrays(values: Mapping[str, Any]) -> dict[str, Array]:
     """Copies of everything that is an array of numbers, as numbers that can be subtracted."""
-    found = {k: np.asarray(v) for k, v in values.items() if isinstance(v, np.ndarray | list) or hasattr(v, "__array__")}
+    found = {k: _dense(v) for k, v in values.items() if isinstance(v, np.ndarray | list) or hasattr(v, "__array__")}
     return {
         k: np.array(v, dtype=complex if v.dtype.kind == "c" else float)
         for k, v in found.items()
         if v.dtype.kind in "fciub"
     }
+
+
+def _dense(value: Any) -> Array:
+    """Sparse tensors have an ``__array__`` that refuses."""
+    return np.asarray(value if "sparse" not in str(getattr(value, "layout", "")) else value.to_dense())
 
 
 def _changed(old: Array, new: Array) -> str:

@@ -36,9 +36,10 @@ def explain(d: Difference) -> None:
         picked = np.concatenate([picked, rng.choice(rest, min(RANDOM, worst, rest.size), replace=False)])
     cleared = _look(d, picked)
     c.oracle_was_right |= not cleared
-    if cleared and rest.size:
+    others = np.setdiff1d(where, picked)[: int(affordable)]
+    if cleared and others.size:
         # everything looked at turned out to be right: look at the others too before saying so
-        _look(d, np.setdiff1d(where, picked)[: int(affordable)])
+        _look(d, others)
 
 
 def _look(d: Difference, picked: Array) -> bool:

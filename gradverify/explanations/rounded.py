@@ -40,7 +40,8 @@ def beyond(d: Difference) -> bool:
     c, known = d.asked, d.asked.autodiff
     if known is None or known.kinks or known.stops or known.epsilons or not c.dear:
         return False
-    limit = rounding.HOPELESS * c.eps[d.name] * max(largest(d.answer.estimate.value), largest(d.got))
+    size = max(largest(d.answer.estimate.value), largest(d.got), c.natural(d.name))  # of zero, what cancels in it
+    limit = rounding.HOPELESS * c.eps[d.name] * size
     return bool(np.any(d.gap[d.where()] > limit))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import gradverify as gv
@@ -51,3 +52,14 @@ def test_a_module_without_shapes_is_told_to_be_called_once():
 def test_a_device_that_is_not_there_is_named(subject):
     with pytest.raises(UsageError, match="device='cuda'"):
         gv.verify(subject, {"x": X}, constants={"k": 2.0}, device="cuda")
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "float32"}])
+def test_a_torch_function_that_is_given_arrays_is_told_to_say_so(options):
+    def logistic(x, w):
+        return torch.sigmoid(x @ w).sum()
+
+    point = {"x": np.ones((3, 2)), "w": np.full((2, 4), 0.3)}
+    with pytest.raises(AdapterError, match=r"write gv\.verify\(gv\.torch_module\(logistic\), primals\)"):
+        gv.verify(logistic, point, **options)
+    assert gv.verify(gv.torch_module(logistic), point).verdict == "pass"

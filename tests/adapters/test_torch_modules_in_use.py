@@ -208,3 +208,33 @@ def test_a_hook_on_a_parameter_that_looks_only_changes_nothing():
     module.weight.register_hook(lambda g: seen.append(float(g.norm())))
     assert gv.verify(module, {"x": torch.randn(5, 4, dtype=torch.float64)}).verdict == "pass"
     assert seen
+
+
+class Graph(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(3, 2).double()
+
+    def forward(self, x, adj):
+        return torch.sparse.mm(adj, torch.tanh(self.a(x)))
+
+
+def test_a_sparse_constant_is_handed_over_and_watched():
+    where = torch.tensor([[0, 1, 1, 3], [2, 0, 3, 1]])
+    adj = torch.sparse_coo_tensor(where, torch.ones(4, dtype=torch.float64), (4, 4)).coalesce()
+    assert gv.verify(Graph(), {"x": drawn(4, 3)}, constants={"adj": adj}).verdict == "pass"
+
+
+def test_a_forward_mode_derivative_inside_the_forward_is_rounded_at_random_without_harm():
+    from gradverify._torch_noise import TorchNoise
+
+    w = drawn(2, 4)
+    with TorchNoise(0, 1.0):
+        _, slope = torch.func.jvp(lambda z: torch.sin(z @ w), (drawn(3, 2),), (torch.ones(3, 2).double(),))
+    assert torch.isfinite(slope).all()
+
+    def forward(x, w):
+        y, slope = torch.func.jvp(lambda z: torch.sin(z @ w), (x,), (torch.ones_like(x),))
+        return (y * slope).sum()
+
+    assert gv.verify(gv.torch_module(forward), {"x": drawn(3, 2), "w": w}).verdict == "pass"

@@ -57,6 +57,25 @@ def test_primals_whose_layout_is_refused_are_noted():
     assert any("x must be contiguous" in n for f in rows for n in f.notes)
 
 
+def test_a_forward_that_views_its_input_is_right_wherever_it_runs():
+    import torch
+
+    class Halves(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.view(-1, 2).pow(2).sum(1)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return (2 * g[:, None] * x.reshape(-1, 2)).reshape(x.shape)
+
+    report = gv.verify(Halves, {"x": X})
+    assert report.verdict == "pass", str(report)
+    assert any("the forward raises for primals in Fortran order" in n for f in report.findings for n in f.notes)
+
+
 def test_a_torch_function_may_ask_for_a_contiguous_gradient():
     import torch
 

@@ -407,3 +407,13 @@ def test_windows_of_an_object_that_do_not_overlap_are_made_to(wrong, verdict):
 def test_a_penalty_of_zero_on_an_object_is_switched_on_where_the_loss_has_it(kind, wrong, verdict):
     data = {"X": X, "y": RNG.standard_normal((len(X), len(W)))}
     assert gv.verify(kind(wrong), {}, constants=data).verdict == verdict
+
+
+def padded_scan(a, b):
+    """As ``scan``, with ``a`` filled up to the length of ``b``."""
+    return scan(np.pad(a, ((0, 0), (0, b.shape[1] - a.shape[1]), (0, 0))), b)
+
+
+def test_of_two_arrays_of_one_shape_none_is_made_longer_alone():
+    r = report(scan_back, {"a": RNG.uniform(0.3, 1.1, (2, 5, 3)), "b": RNG.standard_normal((2, 5, 3))}, padded_scan)
+    assert r.verdict == "pass", str(r)

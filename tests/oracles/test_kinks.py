@@ -154,3 +154,9 @@ def test_ties_may_be_split():
 def test_a_tie_of_all_does_not_excuse_a_doubled_gradient():
     report = verify(lambda x: x.max(), lambda u, x: 2.0 * u * (x == x.max()), np.array([2.0, 0.3, 2.0, -1.4]))
     assert report.verdict == "fail"
+
+
+def test_more_ties_than_are_looked_at_in_a_first_round_are_judged_all_the_same():
+    x = np.zeros(28)
+    inside = 0.3 + 0.01 * np.arange(28)
+    assert value(verify(np.abs, lambda u, x: u * inside, x)).verdict == "pass"

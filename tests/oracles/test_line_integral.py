@@ -81,3 +81,19 @@ def test_a_wrong_gradient_of_float32_code_that_knows_no_float64_fails(wrong):
 def test_shifted_by_1e4_float32_code_is_still_judged():
     report = verify(lambda x: single(x) + np.float32(1e4), lambda u, x: -slope(u, x), POINT, oracles=LOW)
     assert report.verdict == "fail"
+
+
+def moving_in_steps(x):
+    """An iteration that stops at 1e-4: each output is off by up to that, and the same for samples close together."""
+    return np.tanh(x) + 1e-4 * np.modf(1e3 * np.sin(40 * x))[0].round(1)
+
+
+@pytest.mark.parametrize(("off", "verdicts"), [(0.0, {"pass", "inconclusive"}), (0.01, {"fail"})])
+def test_the_steps_of_a_forward_are_no_error_of_the_gradient(off, verdicts):
+    def backward(u, x):
+        return (1 + off) * u * (1 - np.tanh(x) ** 2)
+
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal((3, 6))
+        report = verify(moving_in_steps, backward, x, oracles=LOW)
+        assert value(report).verdict in verdicts
