@@ -112,6 +112,7 @@ class Forward:
         self.weights = flat(case.upstream)
         self.noise = 0.0  #: absolute, per output, where the forward is known to be noisy
         self.floor: float | None = None  #: absolute noise of phi, once measured
+        self.rounded: dict[str, bool] = {}  #: whether the code itself rounds a primal, once looked at
         self.evaluations = 0
         self.seconds = 0.0
         #: (primal, flat indices (n,), steps (n, s)) -> as ``along``: single entries, where they can be moved together
@@ -294,7 +295,6 @@ def wide_torch(adapter: Adapter, case: Case) -> dict[str, Array] | None:
 
 def evaluate(adapter: Adapter, case: Case) -> Out:
     """The forward alone, by ``evaluate`` where the adapter has one."""
-    forward = getattr(adapter, "evaluate", None)
-    case = replace(case, constants=case.fixed()) if case.constants else case
-    out: Out = forward(case) if forward is not None else adapter.vjp(case)[0]
+    forward = getattr(adapter, "evaluate", None) or (lambda given: adapter.vjp(given)[0])
+    out: Out = forward(replace(case, constants=case.fixed()) if case.constants else case)
     return out

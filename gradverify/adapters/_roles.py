@@ -187,7 +187,8 @@ def fill(
             if not _named_in(cache, p):
                 known = [*primals, *constants, "upstream", "cache"]
                 raise AdapterError(
-                    f"{who} takes {p}, which is no primal, constant, upstream or cached value{hint(p, known)}"
+                    f"{who} takes {p}, which is no primal, constant, upstream or cached value{hint(p, known)}; an "
+                    "upstream is called like a gradient (dout, grad_h), what forward kept is called cache"
                 )
             values[p] = cache[p]
     args: list[Any] = []

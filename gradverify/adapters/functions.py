@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ class Functions:
         self.notes: tuple[str, ...] = ()
         self.tensors: Tensors | None = None
         self._same_name = SameName()
-        self._first_extra = False  #: the cache is the first of several returned extras, not all of them
+        self._extra = 0  #: the place of the cache among what forward returned, where it is one of several extras
         self.traits = frozenset({"no-upstream"}) if self._implicit else frozenset[str]()
 
     @classmethod
@@ -193,7 +194,7 @@ class Functions:
         cache: Any,
         raw: Any,
     ) -> Any:
-        """What backward returns, with all extras that the forward returned as its cache, or with the first alone."""
+        """What backward returns, with all extras of the forward as its cache, or with the first or last alone."""
 
         def attempt(cache: Any) -> Any:
             args, kwargs = fill(
@@ -210,19 +211,17 @@ class Functions:
 
         n_out = len(native) if isinstance(native, Mapping) else 1
         several = table.takes_cache and isinstance(raw, tuple) and len(raw) > n_out + 1
-        if not several or not isinstance(raw[n_out], (tuple, list, Mapping)):
+        ends = [i for i in (n_out, len(raw) - 1) if isinstance(raw[i], (tuple, list, Mapping))] if several else []
+        if self._extra in ends:
+            return attempt(raw[self._extra])
+        try:
             return attempt(cache)
-        if not self._first_extra:
-            try:
-                return attempt(cache)
-            except AdapterError as error:  # (out, cache, mean, var): the rest is not for the backward
-                try:
-                    result = attempt(raw[n_out])
-                except AdapterError:
-                    raise error from error.__cause__
-                self._first_extra = True
-                return result
-        return attempt(raw[n_out])
+        except AdapterError as error:  # (out, cache, mean, var) or (out, weights, cache): the rest is not for backward
+            for self._extra in ends:
+                with contextlib.suppress(AdapterError):
+                    return attempt(raw[self._extra])
+            self._extra = 0
+            raise error from error.__cause__
 
     def _run_forward(self, primals: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
         places = self._places(primals, constants)

@@ -16,6 +16,9 @@ from gradverify.rounding import of_forward
 from gradverify.sampling import Forward
 from gradverify.types import Adapter, Array, Case, Estimate, rng_for
 
+FEW = 4096  #: roundings by which a primal is moved to see whether the code rounds it: far below one of float32
+PRIMALS = 32  #: that are moved one by one
+COARSE = (1e-6, 1e-5, 1e-4)  #: of the natural scale: several roundings of single precision, and of half
 MANY = 64  #: samples from which it pays to find out how to take them together
 CLEAR = 100.0  #: claimed errors that a slope is off by and no noise explains: noise would make the samples disagree
 
@@ -49,10 +52,34 @@ class FiniteDifferences:
             rng = rng_for(0, forward.case.name, "noise")
             beside = forward.direction({k: np.zeros(forward.base[k].shape) for k in forward.names}, [0, POINTS])
             values, rounding = forward.along(beside, list(BESIDE + SPACING * np.arange(POINTS)))
-            sigma = noise_of_samples(values)
+            sigma = max(noise_of_samples(values), self._of_rounded_arguments(forward))
             measured = max(2 * sigma if np.isfinite(sigma) else 0.0, of_forward(forward, rng))
             forward.floor = max(measured, float(np.nanmax(rounding, initial=0.0)))
         return forward.floor
+
+    def rounds(self, forward: Forward, name: str) -> bool:
+        """Whether the code rounds a primal to fewer digits before it computes: a step below that moves nothing.
+
+        ``x.astype(np.float32)`` is constant between two float32 numbers, and so is everything that comes of it: small
+        steps agree with each other on a slope of zero, or on the one that the other primals have.
+        """
+        if name not in forward.rounded:
+            there = forward.vector({name: forward.base[name] * (1 + FEW * forward.eps)})
+            forward.rounded[name] = np.array_equal(there, forward.origin, equal_nan=True)
+        return forward.rounded[name]
+
+    def _of_rounded_arguments(self, forward: Forward) -> float:
+        """Noise of phi where the primals that the code rounds are moved by more than one of its roundings."""
+        names = [k for k in forward.names[:PRIMALS] if self.rounds(forward, k)]
+        if not names:
+            return 0.0
+        beside = forward.direction({k: np.zeros(forward.base[k].shape) for k in forward.names}, [0, POINTS])
+        tangent = {k: beside[k] for k in names}
+        for spacing in COARSE:
+            values, _ = forward.along(tangent, list(spacing * (1 + np.arange(POINTS))))
+            if len(np.unique(values)) >= POINTS - 2:
+                break
+        return noise_of_samples(values)
 
     def entries(
         self,
@@ -97,8 +124,9 @@ class FiniteDifferences:
             found = self.entries(forward, name, indices, accept=accept, shrink=shrink, floor=least)
             with np.errstate(invalid="ignore"):
                 # samples that are all the same agree because they are rounded to one number: that is no agreement
-                if np.all((np.abs(said - found.value) > CLEAR * found.error) & ~found.kink & (found.value != 0)):
-                    return found
+                clear = (np.abs(said - found.value) > CLEAR * found.error) & ~found.kink & (found.value != 0)
+            if np.all(clear) and not self.rounds(forward, name):
+                return found
         return self.entries(forward, name, indices, accept=accept, shrink=shrink)
 
     def meets(self, forward: Forward, name: str, at: int, said: float, within: float) -> bool:

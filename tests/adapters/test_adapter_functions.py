@@ -405,6 +405,14 @@ def test_a_derivative_may_be_a_number(agree, primals):
     agree(lambda x, derivative=False: 1 if derivative else x * 1.0, {"x": primals["x"]})
 
 
+def test_a_cache_may_come_after_what_else_a_forward_returns(agree, primals):
+    def forward(x, W):
+        weights = np.tanh(x)
+        return weights @ W, weights, (x, W)
+
+    agree((forward, lambda dout, cache: pulled(dout, *cache)[:2]), {k: primals[k] for k in ("x", "W")})
+
+
 TWO_OF_THEM = {
     "a mapping beside it": lambda dx, dW: (dx, {"W": dW}),
     "a mapping with a prefix": lambda dx, dW: (dx, {"dW": dW}),
