@@ -92,6 +92,7 @@ class Driven:
         self.name = target.name
         self.traits = frozenset(getattr(target, "traits", ()))
         self.framework = str(getattr(target, "framework", "numpy"))
+        self.device = getattr(target, "device", None)  #: checks hand no wrong index to a GPU
 
     def supports(self, case: Case) -> bool:
         """What the target says; adapters of a single op say nothing. Raises AdapterError for what is no answer."""

@@ -265,3 +265,32 @@ def test_an_answer_that_is_not_a_pair_is_an_adapter_error():
 def test_a_pullback_that_breaks_the_protocol_is_an_adapter_error(pullback, said):
     with pytest.raises(AdapterError, match=said):
         broken(pullback)(np.ones(CASE.primals["z"].shape))
+
+
+@pytest.mark.parametrize(("device", "wrong"), [("cuda:0", False), ("cpu", True)])
+def test_a_target_on_a_gpu_is_handed_no_index_that_is_out_of_range(device, wrong):
+    """There such an index is no exception: it ends every later call of the process."""
+    outside = []
+
+    class Rows:
+        name = "rows"
+
+        def __init__(self):
+            self.device = device
+
+        def vjp(self, case):
+            table, rows = case.primals["table"], case.constants["indices"]
+            if rows.max() >= len(table):
+                outside.append(table.shape)
+                raise IndexError("index out of range")
+
+            def pullback(u):
+                found = np.zeros_like(table)
+                np.add.at(found, rows, u)
+                return {"table": found}
+
+            return table[rows], pullback
+
+    for case in cases_of("embedding"):
+        assert ask(Rows(), case).verdict == "pass"
+    assert bool(outside) == wrong
