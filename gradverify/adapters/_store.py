@@ -140,6 +140,16 @@ def put(root: Any, path: Path, value: Any) -> None:
         owner[key] = value
 
 
+def updated(root: Any, path: Path, value: Any) -> bool:
+    """Write ``value`` into the array at ``path``, and whether that could be done: views of it follow."""
+    old = get(root, path)
+    fits = isinstance(old, np.ndarray) and isinstance(value, np.ndarray) and old.shape == value.shape
+    if not fits or old.dtype != value.dtype or not old.flags.writeable:
+        return False
+    old[...] = value
+    return True
+
+
 def parse(root: Any, text: str) -> Path:
     """``"layers.0.W"`` or ``"grads['W']"`` as a path on ``root``; raises LookupError when it leads nowhere."""
     path: Path = ()

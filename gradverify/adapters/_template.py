@@ -73,8 +73,8 @@ class Template:
                 self.put(obj, n, v)
         return obj, self.methods(obj, inputs, constants), {n: primals[n] for n in inputs}
 
-    def put(self, obj: Any, name: str, value: Any) -> None:
-        """Set the array called ``name`` in all places where it hangs."""
+    def put(self, obj: Any, name: str, value: Any, *, update: bool = False) -> None:
+        """Set the array called ``name`` in all places where it hangs; ``update`` it in place, as an optimizer may."""
         known = self.plan.named() if self.plan is not None else {}
         if name in known:
             paths = known[name].paths
@@ -82,7 +82,8 @@ class Template:
             wanted = [g for g in groups(arrays(obj)) if any(label(p) == name for p in g)]
             paths = wanted[0] if wanted else (parse_on(obj, name),)
         for path in paths:
-            store.put(obj, path, value)
+            if not (update and store.updated(obj, path, value)):
+                store.put(obj, path, value)
 
 
 def made(factory: Callable[..., Any]) -> Any:

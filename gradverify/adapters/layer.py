@@ -233,7 +233,7 @@ class Layer:
         inputs = {n: primals[n] for n in self._template.inputs(obj, list(primals), list(case.constants))}
         for n, v in primals.items():
             if n not in inputs:
-                self._template.put(obj, n, v)
+                self._template.put(obj, n, v, update=True)
         methods = self._template.methods(obj, list(inputs), case.constants)
         if methods.runs_its_own_forward:
             raise Unsupported(f"{methods.backward} takes the inputs itself: it belongs to no earlier forward")

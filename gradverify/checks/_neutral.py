@@ -105,7 +105,7 @@ def _indices(case: Case, name: str, v: Array) -> Iterator[Other]:
         hides = f"{name} is 0, 1, 2, ...: the identity, as an index"
         yield Other(name, np.roll(v, 1), hides, f"with {name} in another order")
         return
-    whole = np.array_equal(np.sort(v, axis=None), np.arange(v.size))  # a permutation stays one
+    whole = v.ndim == 1 and np.array_equal(np.sort(v), np.arange(v.size))  # a permutation stays one
     tables = [k for k, p in case.primals.items() if differentiable(p) and p.ndim == 2]
     looked_up = any(PARAMETER.fullmatch(k) or TABLE.fullmatch(k) for k in tables) or (tables and WORDS.fullmatch(name))
     if looked_up and not whole and np.unique(v).size == v.size:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from gradverify.checks._tools import compared, copied, equal, largest, snapshot, spread_allowed
 from gradverify.errors import AdapterError
-from gradverify.types import Array, Bench, Case, Gradients, Measurement
+from gradverify.types import Array, Bench, Case, Gradients, Measurement, Out, Pullback, Run
 
 
 def on_the_used_object(bench: Bench, case: Case, words: str) -> Iterator[Measurement]:
     """The gradients there against those of a fresh object, where the adapter can run an object ``again``.
 
-    The parameters stay as given: what an object derives from them once is nobody's memory of a point. An object whose
+    First at other data, then with its parameters updated in place as well, as a step of training does. An object whose
     output is another one, too, has a state by design. What is added (``self.dW += ...``) is what the last call added.
     """
-    again = getattr(bench.adapter, "again", None)
-    if again is None:
+    if not hasattr(bench.adapter, "again"):
         return
     own: Mapping[str, Array] = getattr(bench.adapter, "parameters", dict)()
-    there = case.at({k: v for k, v in bench.case.primals.items() if k in own})
+    kept = {k: v for k, v in bench.case.primals.items() if k in own}
+    yield from _there(bench, case.at(kept), f"{words}, on the object that has been at the first")
+    if kept:
+        yield from _there(bench, case, f"{words}, on the object whose parameters were those of the first")
+
+
+def _there(bench: Bench, there: Case, words: str) -> Iterator[Measurement]:
+    again: Callable[[Run, Case], tuple[Out, Pullback]] = bench.adapter.again  # type: ignore[attr-defined]  # asked for
     try:
         fresh = bench.run(there)
         want = snapshot(fresh.pullback(copied(bench.upstream)))
@@ -32,7 +38,7 @@ def on_the_used_object(bench: Bench, case: Case, words: str) -> Iterator[Measure
     except AdapterError:
         return
     yield from compared(
-        bench, _added(bench, got, before, want), want, f"{words}, on the object that has been at the first",
+        bench, _added(bench, got, before, want), want, words,
         "is not what a fresh object says there", times=4.0, facts={"again": True, "used": True},
     )  # fmt: skip
 

@@ -271,3 +271,27 @@ def test_probabilities_are_of_no_other_size():
 
     shares = RNG.dirichlet(np.ones(3), 4)
     assert rows(gv.verify((entropy, lambda u, p: -u * (np.log(p) + 1)), {"p": shares})) == {"pass"}
+
+
+class Transposing:
+    """Keeps the transpose of its weights: a copy of the first ones, or a view, or what they are now."""
+
+    def __init__(self, keeps):
+        self.W, self.turned, self.keeps = RNG.standard_normal((3, 2)), None, keeps
+
+    def forward(self, x):
+        if self.turned is None or self.keeps == "now":
+            self.turned = self.W.T.copy() if self.keeps == "copy" else self.W.T
+        self.x = x
+        return x @ self.W
+
+    def backward(self, u):
+        self.dW = self.x.T @ u
+        return u @ self.turned
+
+
+@pytest.mark.parametrize(("keeps", "verdict"), [("now", "pass"), ("view", "pass"), ("copy", "fail")])
+def test_weights_that_were_updated_are_those_of_the_next_backward(keeps, verdict):
+    report = gv.verify(Transposing(keeps), {"x": X})
+    assert report.verdict == verdict, str(report)
+    assert verdict == "pass" or report.causes[0] == "stale-state"

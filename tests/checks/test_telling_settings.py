@@ -299,7 +299,9 @@ def assigned(g, ids, rows):
     g[ids] += rows
 
 
-@pytest.mark.parametrize("ids", [IDS, np.array([[3, 0], [5, 1]])], ids=["words", "sentences"])
+@pytest.mark.parametrize(
+    "ids", [IDS, np.array([[3, 0], [5, 1]]), np.array([[3, 0, 1], [5, 4, 2]])], ids=["words", "sentences", "each"]
+)
 def test_a_word_that_is_there_once_is_tried_twice(ids):
     E = {"E": RNG.standard_normal((6, 4))}
     assert report(lookup_back(np.add.at), E, lookup, constants={"ids": ids}).verdict == "pass"
