@@ -35,3 +35,19 @@ def test_a_bound_that_is_declared_is_noted(backward):
 )
 def test_an_upstream_that_is_ignored_squared_or_added_to_fails_whatever_is_declared(backward):
     assert report(backward, surrogate="bounds the gradient on purpose").verdict == "fail"
+
+
+def test_an_operation_of_torch_that_clips_is_not_asked_to_add_up():
+    torch = pytest.importorskip("torch")
+
+    class Clip(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.clamp(-0.5, 0.5)
+
+    found = gv.verify(Clip, {"x": X}, surrogate="clips on purpose")
+    assert not [f for f in found.findings if f.verdict == "fail"], str(found)
