@@ -41,6 +41,15 @@ def test_an_epsilon_that_backward_leaves_out_is_no_float32_cast(rng):
     assert "dtype" not in report.causes
 
 
+def test_a_difference_quotient_in_a_backward_is_no_float32_cast(rng):
+    def backward(u, x):
+        return u * (np.sin(x + 1e-7) - np.sin(x)) / 1e-7
+
+    report = gv.verify((lambda x: (np.sin(x), x), backward), {"x": rng.standard_normal((5, 4))})
+    assert report.verdict == "fail"
+    assert "dtype" not in report.causes
+
+
 def test_a_float32_cast_is_still_named(rng):
     def backward(u, x):
         return (u * np.cos(x)).astype(np.float32).astype(float)
