@@ -90,6 +90,7 @@ class LiveBench:
         self.consultation: Consultation | None = None
         self.explained = 0  #: failing measurements whose cause was looked for
         self.plain: tuple[Out, float] | None = None  #: the forward alone at the case, and its processor time
+        self.declared = ""  #: the sentence that says why backward is not the derivative
         self.noise = 0.0  #: absolute, of every output, where the forward is known not to repeat itself exactly
 
     @property

@@ -117,7 +117,9 @@ def run(plan: Plan) -> Iterator[Finding]:
 
 
 def _bench(plan: Plan, case: Case) -> LiveBench:
-    return LiveBench(plan.adapter, case, level=plan.level, seed=plan.seed, oracles=plan.oracles, truth=plan.truth)
+    bench = LiveBench(plan.adapter, case, level=plan.level, seed=plan.seed, oracles=plan.oracles, truth=plan.truth)
+    bench.declared = plan.unjudged
+    return bench
 
 
 def _asked(plan: Plan, bench: LiveBench, entry: Entry[Check]) -> Iterator[Finding]:

@@ -166,7 +166,8 @@ class TorchFunction:
         randomness = Randomness()
         with randomness.forward(), torch.no_grad():
             ctx = between.Context(tuple(is_tensor(a) and bool(a.requires_grad) for a in args))
-            args = [a.detach() if is_tensor(a) else a for a in args]
+            # code may look at requires_grad, which is true inside of the engine's forward, too
+            args = [a.detach().requires_grad_(a.requires_grad) if is_tensor(a) else a for a in args]
             if self._new_style:
                 raw = run(f"{self.name}.forward", self._function.forward, *args)
                 run(f"{self.name}.setup_context", self._function.setup_context, ctx, tuple(args), raw)

@@ -172,7 +172,7 @@ def experiment(ev: Evidence, primals: Arrays | None = None, upstream: Out | None
 
 def number(value: float) -> str:
     """A factor as people write it: 1/32, 2, -0.5, 0.7312."""
-    if 0 < abs(value - 1) < 1e-9:
+    if 0 < abs(value - 1) < 5e-7:  # six digits would say 1
         return f"1 {'+' if value > 1 else '-'} {abs(value - 1):.2g}"
     for n in range(1, 4097):
         if abs(value * n - 1) < 1e-9:

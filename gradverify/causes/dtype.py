@@ -11,7 +11,7 @@ from gradverify.causes._pair import Pair
 from gradverify.causes._tools import experiment, float_primals, pair
 from gradverify.types import Array, Cause, Evidence, Measurement, leaves, like
 
-STEP, SHARE = 1e-6, 0.02  #: relative, to see whether the error jitters: its second difference against the error
+STEP, SHARE = 1e-6, 0.25  #: relative, to see whether the error jitters: its second difference against the error
 SMOOTH = 100 * STEP**2  #: what the second difference of a smooth function may be, of its size
 
 

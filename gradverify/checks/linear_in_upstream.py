@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradverify import registry
+from gradverify.checks._bounded import bounded
 from gradverify.checks._tools import (
     combined,
     compared,
@@ -37,7 +38,8 @@ def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
     Why: whatever the derivative is, the chain rule makes backward linear in what comes from above. An upstream that is
     ignored, used twice, or only compared with zero is found without an oracle; one that is clipped, or dropped where it
     is small, by asking with an upstream a million times as large and one as small, of one sign each. Losses whose
-    upstream has a default may ignore it; that is noted as a convention.
+    upstream has a default may ignore it; that is noted as a convention, as is a bound where a sentence declares that
+    backward is no derivative.
     Right: ``dx = u * (1 - y**2)``. Wrong: ``dx = 1 - y**2``, ``dx = np.clip(u, -5, 5) * (1 - y**2)``.
     """
     if "no-upstream" in traits(bench):
@@ -65,6 +67,12 @@ def linear_in_upstream(bench: Bench) -> Iterator[Measurement]:
         for k, g in at_u.items() if g is not None
     }  # fmt: skip
     bound = _iterated(bench, u, joint, want, bound)
+    if getattr(bench, "declared", "") and _off(joint, want, bound) and bounded(bench, u):
+        said = (
+            "backward bounds what it returns (clips it, or divides it by its norm): declared not to be a derivative",
+        )
+        yield from compared(bench, want, want, "upstream a u + b v", "is bounded", notes=lambda _: said)
+        return
     yield from compared(
         bench, joint, want, "upstream a u + b v", "is not linear in the upstream",
         bound=bound,

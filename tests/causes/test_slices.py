@@ -41,6 +41,15 @@ def test_an_epsilon_that_backward_leaves_out_is_no_float32_cast(rng):
     assert "dtype" not in report.causes
 
 
+def test_a_difference_quotient_in_a_backward_is_no_float32_cast(rng):
+    def backward(u, x):
+        return u * (np.sin(x + 1e-7) - np.sin(x)) / 1e-7
+
+    report = gv.verify((lambda x: (np.sin(x), x), backward), {"x": rng.standard_normal((5, 4))})
+    assert report.verdict == "fail"
+    assert "dtype" not in report.causes
+
+
 def test_a_float32_cast_is_still_named(rng):
     def backward(u, x):
         return (u * np.cos(x)).astype(np.float32).astype(float)
@@ -148,3 +157,11 @@ def test_an_argument_in_place_of_the_activation_is_named(rng):
     report = gv.verify((forward, backward), {"x": draw((5, 3)), "W1": draw((3, 4)), "W2": draw((4, 2))})
     assert report.causes[0] == "off-by-one-layer"
     assert "the argument of tanh in place of its value" in str(report)
+
+
+def test_a_factor_that_is_nearly_one_is_said_by_what_it_is_off(rng):
+    def backward(u, x):
+        return (1 + 1e-7) * 3 * u * x**2
+
+    report = gv.verify((lambda x: (x**3, x), backward), {"x": rng.standard_normal((5, 4))})
+    assert "got / want = 1 + 1e-07" in str(report)

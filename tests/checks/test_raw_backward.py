@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gradverify as gv
 from gradverify import registry
 from gradverify.adapters.torch_function import TorchFunction
 from gradverify.bench import LiveBench
@@ -100,3 +101,20 @@ def test_an_adapter_without_an_engine_is_left_alone():
 
     bench = LiveBench(Plain(), Case(name="c", primals={"x": np.ones(3)}))
     assert list(supported(registry.check["raw-backward"].item(bench))) == []
+
+
+def test_a_forward_that_saves_only_what_asks_for_a_gradient_is_asked_as_by_the_engine():
+    class Clamp(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            if x.requires_grad:
+                ctx.save_for_backward(x)
+            return x.clamp(-0.5, 0.5)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * (x.abs() <= 0.5)
+
+    report = gv.verify(Clamp, {"x": torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)})
+    assert report.verdict == "pass", str(report)
