@@ -67,9 +67,8 @@ def _numbers(owner: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...
     for key, value in members:
         plain = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool)
         numbers = isinstance(value, tuple) and value != () and all(type(n) is int for n in value)
-        if isinstance(value, np.ndarray):
-            yield (*path, key), value
-        elif (plain or numbers) and (is_object(owner) or isinstance(owner, Mapping)):
+        named = is_object(owner) or isinstance(owner, Mapping)
+        if isinstance(value, np.ndarray) or (named and (plain or numbers)):
             yield (*path, key), value
         elif isinstance(value, (Mapping, list)) or is_object(value):
             yield from _numbers(value, (*path, key))
