@@ -119,6 +119,9 @@ def _usable(case: Case, adapter: Adapter) -> None:
     if not any(differentiable(v) for v in case.primals.values()):
         said = ", ".join(f"{k} is {v.dtype}" for k, v in case.primals.items())
         raise UsageError(f"none of the primals is floating-point ({said}); write {{'x': x.astype(float)}}")
+    if not any(v.size for v in case.primals.values() if differentiable(v)):
+        said = ", ".join(f"{k} has shape {v.shape}" for k, v in case.primals.items())
+        raise UsageError(f"there is no entry to differentiate ({said}); give arrays that are not empty")
     for k, v in case.primals.items():
         if differentiable(v) and np.isnan(np.sum(v)) and np.isnan(v).any():  # the sum alone is quick: infinities too
             at = tuple(int(i) for i in np.argwhere(np.isnan(v))[0])

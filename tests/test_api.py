@@ -242,6 +242,7 @@ USAGE = {
     "unknown dtype": (lambda: gv.verify(SQUARE, {"x": X}, dtype="float63"), "dtype='float63'; known: float64, float32"),
     "negative tolerance": (lambda: gv.verify(SQUARE, {"x": X}, tolerance=-1), "tolerance=-1; it is relative and not"),
     "NaN tolerance": (lambda: gv.verify(SQUARE, {"x": X}, tolerance=np.nan), "tolerance=nan"),
+    "no entries": (lambda: gv.verify(SQUARE, {"x": X[:0]}), r"no entry to differentiate \(x has shape \(0, "),
     "a device for NumPy": (lambda: gv.verify(SQUARE, {"x": X}, device="cuda"), "device='cuda' is for torch"),
 }  # fmt: skip
 

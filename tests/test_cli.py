@@ -228,6 +228,14 @@ def test_bad_input_gets_one_clear_message_on_stderr(here, run, argv, status, mes
     assert err.startswith("gradverify")
 
 
+def test_code_that_changes_the_working_directory_changes_no_path_of_the_report(here, run):
+    moved = RIGHT.replace("def right(rng):", "def right(rng):\n    import os\n    os.chdir('/')")
+    status, out, err = run("check", write(here, "net.py", moved, WRONG), "--level", "quick", "--out", "r.jsonl")
+    assert (status, err) == (1, "")
+    assert "report: r.jsonl" in out
+    assert (here / "r.jsonl").exists()
+
+
 def test_a_link_that_leads_nowhere_does_not_take_the_folder_with_it(here, run):
     write(here, "net.py", RIGHT)
     (here / "gone.py").symlink_to("nowhere.py")

@@ -69,7 +69,8 @@ def run(who: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     except GradverifyError:
         raise
     except Exception as error:
-        raise AdapterError(f"{who} raised {type(error).__name__}: {error}") from error
+        said = f": {error}" if str(error) else ""
+        raise AdapterError(f"{who} raised {type(error).__name__}{said}") from error
 
 
 def hint(name: str, known: Collection[str]) -> str:

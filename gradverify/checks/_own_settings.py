@@ -27,8 +27,12 @@ def hidden_on_object(bench: Bench) -> Iterator[tuple[str, str, Adapter]]:
     if not is_object(owner):
         return
     tried = 0
-    for path, value in _numbers(owner, ()):
+    found = list(_numbers(owner, ()))
+    lengths = {n for _, v in found if isinstance(v, np.ndarray) for n in v.shape}
+    for path, value in found:
         name = str(path[-1])
+        if isinstance(value, np.ndarray) or lengths & set(value if isinstance(value, tuple) else (value,)):
+            continue  # it may say how long an array on the object is, which would contradict it
         for other, why in _others(name, value):
             if tried == MOST:
                 return
@@ -51,7 +55,7 @@ def _others(name: str, value: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _numbers(owner: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The numbers and tuples of numbers on an object and on what hangs on it, in the order in which they were made."""
+    """Numbers, tuples of numbers and arrays on an object and on what hangs on it, in the order of their making."""
     if len(path) > DEPTH:
         return
     if isinstance(owner, Mapping):
@@ -63,7 +67,8 @@ def _numbers(owner: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...
     for key, value in members:
         plain = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool)
         numbers = isinstance(value, tuple) and value != () and all(type(n) is int for n in value)
-        if (plain or numbers) and (is_object(owner) or isinstance(owner, Mapping)):
+        named = is_object(owner) or isinstance(owner, Mapping)
+        if isinstance(value, np.ndarray) or (named and (plain or numbers)):
             yield (*path, key), value
         elif isinstance(value, (Mapping, list)) or is_object(value):
             yield from _numbers(value, (*path, key))

@@ -56,8 +56,7 @@ def train_and_eval(bench: Bench) -> Iterator[Measurement]:
         try:
             got = snapshot(adapter.vjp(case)[1](copied(bench.upstream)))
         except AdapterError as error:
-            yield from _after_a_step(bench, adapter, case, mode, error)
-            return
+            raise Unsupported(f"backward does not run {words}: {error}") from error
         yield from compared(
             bench, got, want, words, f"is another one {words}, although the output is the same",
             times=2.0, facts={"mode": mode},
@@ -70,22 +69,9 @@ def train_and_eval(bench: Bench) -> Iterator[Measurement]:
         other = bench_of(bench, adapter, replace(case, upstream=bench.upstream if alike else None))
         other.gradients()
     except AdapterError as error:
-        yield from _after_a_step(bench, adapter, case, mode, error)
-        return
+        raise Unsupported(f"backward does not run {words}: {error}") from error
     yield from judged_elsewhere(bench, other, words, mode=mode)
     yield from _left_over(bench, adapter, case, other, mode)
-
-
-def _after_a_step(bench: Bench, adapter: Adapter, case: Case, mode: str, error: AdapterError) -> Iterator[Measurement]:
-    """What a backward that does not run on a new object gives on one that was trained: a mask may be left there."""
-    words = f"in {mode} mode"
-    may_be_judged(bench)
-    try:
-        other = bench_of(bench, AfterTraining(bench, adapter, mode), replace(case, upstream=None))
-        other.gradients()
-    except AdapterError:
-        raise Unsupported(f"backward does not run {words}: {error}") from error
-    yield from judged_elsewhere(bench, other, f"{words} {STEP}", mode=mode)
 
 
 def _left_over(bench: Bench, adapter: Adapter, case: Case, fresh: Any, mode: str) -> Iterator[Measurement]:

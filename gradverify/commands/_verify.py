@@ -30,7 +30,7 @@ def verified(job: Job, count: str, *, verbose: bool) -> Report:
     said: list[str] = []
     with progress(f"{count} {job.name}"), quiet(verbose, said):
         try:
-            with source.importable() if source else contextlib.nullcontext():
+            with contextlib.chdir("."), source.importable() if source else contextlib.nullcontext():
                 report = _verify(job)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file does costs that file one row
             if verbose:
@@ -65,8 +65,12 @@ def _verify(job: Job) -> Report:
 
 @contextlib.contextmanager
 def quiet(verbose: bool, said: list[str] | None = None) -> Iterator[None]:
-    """Send the user's prints to stderr (``verbose``) or nowhere, and warnings to ``said``, once each."""
+    """Send the user's prints to stderr (``verbose``) or nowhere, and warnings to ``said``, once each.
+
+    Code that changes the working directory changes it for itself alone: paths of reports are those of the caller.
+    """
     with (
+        contextlib.chdir("."),
         warnings.catch_warnings(record=True) as caught,
         contextlib.redirect_stdout(sys.stderr if verbose else io.StringIO()),
     ):

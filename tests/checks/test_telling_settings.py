@@ -396,6 +396,28 @@ class Decays(Ridge):
         return 0.5 * np.sum(self.residual**2)
 
 
+class Filter:
+    """Says how long its weights are, and asks them in backward."""
+
+    def __init__(self):
+        self.width, self.w = 3, RNG.standard_normal(3)
+
+    def forward(self, x):
+        self.x = x
+        return np.stack([(x[:, i : i + self.width] * self.w).sum(1) for i in range(x.shape[1] - self.width + 1)], 1)
+
+    def backward(self, dout):
+        dx, self.dw = np.zeros_like(self.x), np.zeros_like(self.w)
+        for i in range(self.x.shape[1] - len(self.w) + 1):
+            dx[:, i : i + len(self.w)] += dout[:, i, None] * self.w
+            self.dw += dout[:, i] @ self.x[:, i : i + len(self.w)]
+        return dx
+
+
+def test_a_number_that_says_how_long_a_parameter_is_stays():
+    assert gv.verify(Filter(), {"x": RNG.standard_normal((4, 7))}).verdict == "pass"
+
+
 @pytest.mark.parametrize(("wrong", "verdict"), [(False, "pass"), (True, "fail")])
 def test_windows_of_an_object_that_do_not_overlap_are_made_to(wrong, verdict):
     found = gv.verify(Pool(wrong), {"x": RNG.standard_normal((3, 8))})
