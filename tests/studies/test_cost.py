@@ -186,10 +186,12 @@ def test_checkpoints_hold_less_compute_twice_and_change_no_bit():
     assert rows[-1]["of_all"] < 0.25
 
 
+@pytest.mark.slow
 def test_a_vectorised_backward_costs_what_it_should(sentences):
     assert sentences[1]["vectorised"] == []
 
 
+@pytest.mark.slow
 def test_a_loop_over_samples_is_found_with_its_line(sentences):
     [said] = sentences[1]["python_loop"]
     assert said.startswith("backward: a Python loop over samples")
@@ -197,6 +199,7 @@ def test_a_loop_over_samples_is_found_with_its_line(sentences):
     assert "runs 4097 times: for i in range(len(x)):" in said
 
 
+@pytest.mark.slow
 def test_a_quadratic_slip_is_found_by_its_memory(sentences):
     [said] = sentences[1]["quadratic_slip"]
     assert said.startswith("backward: its memory grows like batch^")
@@ -257,6 +260,7 @@ def test_a_batch_that_cannot_be_seen_must_be_named():
         batch(loss, {"p": np.ones((2, 2))}, ("q",))
 
 
+@pytest.mark.slow
 def test_the_command_names_the_loop_and_fails(run, subjects):
     status, out, _ = run("cost", f"{subjects}:python_loop")
     assert status == 1
