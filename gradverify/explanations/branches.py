@@ -25,7 +25,7 @@ NOTE = "the gradient is that of the other branch of where, which gives the same 
 def explain(d: Difference) -> None:
     """The gradient of the other branch, where it is next to that of the branch that was taken, and is what was got."""
     c = d.asked
-    if c.autodiff is None or not c.traced:
+    if c.autodiff is None or not c.traced or not any(n.startswith("where ") for n in c.autodiff.nodes):
         return
     off = d.where()
     with np.errstate(all="ignore"):

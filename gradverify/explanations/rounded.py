@@ -40,9 +40,10 @@ def beyond(d: Difference) -> bool:
     c, known = d.asked, d.asked.autodiff
     if known is None or known.kinks or known.stops or known.epsilons or not c.dear:
         return False
-    size = max(largest(d.answer.estimate.value), largest(d.got), c.natural(d.name))  # of zero, what cancels in it
-    limit = rounding.HOPELESS * c.eps[d.name] * size
-    return bool(np.any(d.gap[d.where()] > limit))
+    part = rounding.HOPELESS * c.eps[d.name]
+    size, terms = max(largest(d.answer.estimate.value), largest(d.got)), c.natural(d.name)
+    size = max(size, terms) if size < part * terms else size  # a zero is as large as what cancels in it
+    return bool(np.any(d.gap[d.where()] > part * size))
 
 
 def _that_of_the_autodiff(d: Difference) -> None:
