@@ -89,6 +89,7 @@ class TestIt:
     tests(body).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_what_repeats_a_row_has_the_options_of_the_run_and_works_from_here(pytester):
     body = """
 import numpy as np

@@ -45,7 +45,8 @@ def clipped_in_backward(m: Measurement, ev: Evidence) -> Cause | None:
 
 
 def _at(ev: Evidence, name: str, factor: float) -> Array | None:
-    above = {k: np.asarray(np.asarray(v) * factor, np.asarray(v).dtype) for k, v in leaves(ev.upstream).items()}
+    with np.errstate(over="ignore"):  # beyond float16 it is infinite, and nothing is learned
+        above = {k: np.asarray(np.asarray(v) * factor, np.asarray(v).dtype) for k, v in leaves(ev.upstream).items()}
     found = experiment(ev, upstream=like(ev.upstream, above))
     g = None if found is None else found.get(name)
     return np.asarray(g) if g is not None and np.all(np.isfinite(g)) else None

@@ -30,7 +30,15 @@ paste = _paste()
 DOCUMENTS = [path for path in paste.documents() if path.name not in ELSEWHERE]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+#: they run commands in processes of their own
+LONG = ("students.md", "pytest.md", "how-to-add.md")
+READ = [
+    pytest.param(d, marks=pytest.mark.slow, id=d.name) if d.name in LONG else pytest.param(d, id=d.name)
+    for d in DOCUMENTS
+]
+
+
+@pytest.mark.parametrize("document", READ)
 def test_a_reader_who_follows_the_document_gets_what_it_says(document, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("sklearn")

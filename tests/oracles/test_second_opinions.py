@@ -175,6 +175,7 @@ def test_the_lie_does_not_hide_a_wrong_gradient():
     assert report.verdict == "fail"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_a_bias_that_a_normalisation_cancels_is_rounding_along_a_direction_too(seed):
     import torch

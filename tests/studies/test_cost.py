@@ -164,6 +164,7 @@ def test_the_network_holds_what_the_text_counts():
     assert row["held_over_stored"] == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_counted_exponents_are_those_of_the_text():
     growth = {"width": [(8, 2, 4), (16, 2, 4)], "depth": [(8, 2, 4), (8, 4, 4)], "batch": [(8, 2, 4), (8, 2, 8)]}
     rows = {r["axis"]: r for r in cost.exponents(cost.grown(Meter(repeats=1), 0, growth))}
