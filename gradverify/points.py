@@ -6,7 +6,7 @@ probabilities sums to one, a symmetric positive definite matrix stays one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -72,11 +72,16 @@ def moved(v: Array, rng: np.random.Generator) -> Array:
 
 
 def are_shares(v: Array, axis: int = -1) -> bool:
-    """Whether the entries along an axis are shares of one: probabilities, a label of one hot entry.
+    """Whether the entries along an axis are shares of one: probabilities, a label of one hot entry."""
+    return bool(np.all(v >= 0)) and are_one(v, np.sum, axis)
+
+
+def are_one(v: Array, size: Callable[..., Array], axis: int = -1) -> bool:
+    """Whether a size (``np.sum``, ``np.linalg.norm``) of the entries along an axis is one everywhere.
 
     To within what float32 sums are; it only decides where to look, and judges nothing.
     """
-    return bool(np.all(v >= 0) and np.allclose(v.sum(axis=axis), 1.0, rtol=1e-5, atol=0))
+    return bool(np.allclose(size(v, axis=axis), 1.0, rtol=1e-5, atol=0))
 
 
 def is_symmetric(matrices: Array) -> bool:

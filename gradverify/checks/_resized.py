@@ -15,6 +15,7 @@ from gradverify.checks._glance import glance
 from gradverify.checks._tools import copied, count, drawn_like, floats, largest, shape_measured
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
+from gradverify.points import are_one
 from gradverify.sampling import quiet
 from gradverify.types import Array, Bench, Case, Gradients, Measurement, Out, Verdict, leaves
 
@@ -113,13 +114,8 @@ def _keeps_its_structure(given: Case, case: Case, axes: Axes) -> bool:
     before, after = ({**c.constants, **c.primals} for c in (given, case))
     whole = [(k, a) for k, a in axes.items() if before[k].dtype.kind in "fciub" and before[k].ndim > 1]
     sizes = (np.sum, np.linalg.norm)
-    return not any(_one(before[k], size, a) and not _one(after[k], size, a) for k, a in whole for size in sizes)
-
-
-def _one(v: Array, size: Any, axis: int) -> bool:
-    return bool(
-        np.allclose(size(np.asarray(v, float), axis=axis), 1.0, rtol=1e-5, atol=0)
-    )  # decides where to look only
+    arrays = [(np.asarray(before[k], float), np.asarray(after[k], float), a) for k, a in whole]
+    return not any(are_one(b, size, axis) and not are_one(c, size, axis) for b, c, axis in arrays for size in sizes)
 
 
 def _values(bench: Bench, case: Case, words: str) -> Iterator[Measurement]:

@@ -82,21 +82,17 @@ def _reduced(bench: Bench, case: Case) -> Iterator[tuple[str, str, Case]]:
 
 def _repeats(bench: Bench, case: Case) -> bool:
     """Whether the forward is a function there: noise of size 0 may be drawn from a hidden generator."""
-    with quiet():
-        try:
-            one, two = (leaves(evaluate(bench.adapter, case)) for _ in range(2))
-        except Exception:  # noqa: BLE001  (whatever it raises, this setting is not accepted)
-            return False
-    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+    one, two = _there(bench, case), _there(bench, case)
+    if one is None or two is None or one.keys() != two.keys():
+        return False
+    return all(np.array_equal(one[k], two[k]) for k in one)
 
 
 def _larger(bench: Bench, case: Case) -> bool:
     """Whether the output has more entries there than at the given setting."""
-    with quiet():
-        try:
-            there = leaves(evaluate(bench.adapter, case))
-        except Exception:  # noqa: BLE001  (whatever it raises, this setting is not accepted)
-            return False
+    there = _there(bench, case)
+    if there is None:
+        return False
     return sum(np.size(v) for v in there.values()) > sum(np.size(v) for v in leaves(_out(bench)).values())
 
 
@@ -252,10 +248,10 @@ def _with(case: Case, constants: Mapping[str, Any]) -> Case:
 
 def _tells(bench: Bench, case: Case) -> bool:
     """Whether the forward accepts the case and its output is another one."""
-    if not _accepted(bench, case):
+    then = _there(bench, case)
+    if then is None or not _sound(then):
         return False
-    with quiet():
-        now, then = leaves(_out(bench)), leaves(evaluate(bench.adapter, case))
+    now = leaves(_out(bench))
     return now.keys() == then.keys() and any(not np.array_equal(now[k], then[k]) for k in now)
 
 
@@ -266,9 +262,18 @@ def _out(bench: Bench) -> Any:
 
 def _accepted(bench: Bench, case: Case) -> bool:
     """Whether the forward runs there and gives finite numbers, at least one."""
+    there = _there(bench, case)
+    return there is not None and _sound(there)
+
+
+def _there(bench: Bench, case: Case) -> Mapping[str, Array] | None:
+    """The parts of the output there; None where the forward does not run."""
     with quiet():
         try:
-            parts = leaves(evaluate(bench.adapter, case))
+            return leaves(evaluate(bench.adapter, case))
         except Exception:  # noqa: BLE001  (whatever it raises, this setting is not accepted)
-            return False
+            return None
+
+
+def _sound(parts: Mapping[str, Array]) -> bool:
     return bool(parts) and all(np.size(v) > 0 and np.all(np.isfinite(v)) for v in parts.values())

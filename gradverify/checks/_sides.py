@@ -12,7 +12,7 @@ from gradverify.checks._elsewhere import bench_of, judged_elsewhere
 from gradverify.checks._glance import glance
 from gradverify.checks._tools import floats
 from gradverify.errors import AdapterError, Unsupported
-from gradverify.points import are_shares
+from gradverify.points import are_one, are_shares
 from gradverify.types import Array, Bench, Case, Measurement
 
 POINTS = 2  #: sizes that are tried, the one nearest to the given size first
@@ -64,4 +64,4 @@ def _of_any_size(v: Array) -> bool:
         return False
     if np.all((wide >= 0) & (wide <= 1)) or (v.ndim and v.shape[-1] > 1 and are_shares(wide)):
         return False
-    return not (v.ndim and np.allclose(np.linalg.norm(wide, axis=-1), 1.0, rtol=1e-5, atol=0))
+    return not (v.ndim and are_one(wide, np.linalg.norm))

@@ -18,11 +18,11 @@ from gradverify.checks._tools import copied, floats, largest
 from gradverify.checks._used_object import on_the_used_object
 from gradverify.errors import AdapterError, Unsupported
 from gradverify.judge import judge
-from gradverify.points import are_shares, is_symmetric
+from gradverify.points import are_one, are_shares, is_symmetric
 from gradverify.types import Array, Bench, Measurement, Verdict
 
 STEP = 0.1  #: of itself that an entry is moved by, at most
-TOLERANCE = 1e-5  #: to which rows count as unit vectors: it decides where to look and judges nothing
+TOLERANCE = 1e-5  #: to which matrices count as orthogonal: it decides where to look and judges nothing
 DROWNED = 0.3  #: of a gradient, from which its own rounding leaves nothing of it to judge
 WORDS = "at a second point"
 
@@ -120,7 +120,7 @@ def _sizes(v: Array) -> Iterator[Any]:
     if v.ndim and v.shape[-1] > 1:
         if are_shares(v):
             yield np.sum
-        if np.allclose(np.linalg.norm(v, axis=-1), 1.0, rtol=TOLERANCE, atol=0):
+        if are_one(v, np.linalg.norm):
             yield np.linalg.norm
 
 
